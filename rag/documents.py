@@ -1,0 +1,164 @@
+"""What Kustos keeps and hands out, as frozen values. No I/O, no vendor types."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+_NAMESPACE = uuid.UUID("6b757374-6f73-5f64-8f63-756d656e7473")
+HEADING_SEPARATOR = " › "
+
+
+def document_id(tenant: str, source: str, item: str) -> str:
+    """UUID of the document `item` (the source's own immutable id) in `source` of `tenant`. Same in, same out."""
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(("document", tenant, source, item))))
+
+
+def acl_id(tenant: str, source: str, reference: str) -> str:
+    """UUID of the place in a source whose rights govern documents, for instance a folder with a sidecar.
+
+    Many documents share one place, so taking a right away is one row however many passages it affects.
+    """
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(("acl", tenant, source, reference))))
+
+
+def chunk_id(document: str, content_hash: str, occurrence: int) -> str:
+    """UUID of a chunk: its document, its content, and its how-manieth occurrence (from 0) in that document.
+
+    Independent of version and position, so a chunk that an edit leaves alone keeps its id and its vector; dependent on
+    the document, so two documents with the same text keep separate chunks with separate rights (IN-14).
+    """
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(("chunk", document, content_hash, str(occurrence)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of one version of a document, small enough to embed and to quote.
+
+    Attributes:
+        ordinal: position in the document, from 1; passage number in the API.
+        text: what is quoted, exactly `extracted_text[start:end]`.
+        heading_path: headings above the chunk, outermost first.
+        page: page or slide number from 1; None where the format has none.
+        start, end: character span in the document's extracted text.
+        language: ISO 639-1 code.
+        content_hash: sha256 hex of `indexed_text` and the language; equal hash, equal vectors.
+    """
+
+    id: str
+    document_id: str
+    ordinal: int
+    text: str
+    heading_path: tuple[str, ...]
+    page: int | None
+    start: int
+    end: int
+    language: str
+    content_hash: str
+
+    @property
+    def indexed_text(self) -> str:
+        return indexed_text(self.heading_path, self.text)
+
+
+def indexed_text(heading_path: tuple[str, ...], text: str) -> str:
+    """What is embedded and indexed: the heading path in front of the text. The path is never part of a quotation."""
+    return f"{HEADING_SEPARATOR.join(heading_path)}\n{text}" if heading_path else text
+
+
+def content_hash(heading_path: tuple[str, ...], text: str, language: str) -> str:
+    """sha256 hex over everything that the vectors of a chunk depend on, beside the model."""
+    return hashlib.sha256("\0".join((language, indexed_text(heading_path, text))).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as the catalog knows it. `version` is the sha256 hex of the bytes that were read."""
+
+    id: str
+    tenant: str
+    source: str
+    uri: str
+    title: str
+    media_type: str
+    language: str
+    version: str
+    acl_id: str
+    bytes: int
+    modified_at: datetime | None
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that the gate released to one caller, with what a citation needs."""
+
+    chunk: Chunk
+    document: Document
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term ids and weights, `uint32[n]` and `float32[n]`, in increasing order of ids."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, ready for the index.
+
+    Attributes:
+        dense: float32[dim], normalised; None leaves the dense leg out.
+        lexical: query term weights without IDF; None leaves the lexical leg out.
+        narrow: further conditions of the caller, field to accepted values, already validated; can only narrow.
+    """
+
+    dense: tuple[float, ...] | None
+    lexical: SparseVector | None
+    narrow: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk id proposed by the index. Nothing of it may be shown before the catalog has confirmed it.
+
+    Scores are unbounded, higher is better; None where that leg did not find the chunk. They never leave the service.
+    """
+
+    chunk_id: str
+    dense: float | None
+    lexical: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPoint:
+    """What the index stores of a chunk: vectors and the fields that filters need. The text stays in the catalog."""
+
+    chunk_id: str
+    document_id: str
+    source: str
+    language: str
+    tenant: str
+    acl_id: str
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+    dense: tuple[float, ...]
+    lexical: SparseVector
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProfile:
+    """What an index was built with. A different profile means different vectors, so it is refused."""
+
+    model: str
+    dimension: int
+    query_prefix: str
+    document_prefix: str
+    sha256: str
+    schema: int = 1

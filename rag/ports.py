@@ -1,0 +1,134 @@
+"""The seams of Kustos: what the inside needs from the outside, as Protocols owned by the inside.
+
+Each port has hand-written fakes in `tests/fakes.py` and one contract suite in `tests/contract/` that every adapter runs.
+Adapters translate their vendor's errors into the tree of `rag.errors`; nothing else may come out of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.access.acl import Acl
+from rag.access.scope import AccessScope
+from rag.documents import Candidate, IndexPoint, IndexProfile, Passage, Question, SparseVector
+
+Vectors = NDArray[np.float32]
+OnProgress = Callable[[int], None]
+"""Called with the number of items just finished."""
+
+
+class Embedder(Protocol):
+    """Turns text into dense vectors, with the model's own prefixes for documents and questions."""
+
+    @property
+    def profile(self) -> IndexProfile:
+        """Model, dimension, prefixes and sha256 of the weights; identifies every vector made here."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of one text, prefix included, beyond which the model cuts."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` without prefix and special tokens."""
+
+    def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
+        """float32[n, dim], normalised to length 1, in the order of `texts`.
+
+        A text's vector does not depend on the texts beside it.
+
+        Raises:
+            ModelUnavailable: the model is not present or its runtime does not answer.
+        """
+
+    def embed_question(self, text: str) -> Vectors:
+        """float32[dim], normalised to length 1.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+
+
+class LexicalEncoder(Protocol):
+    """BM25 term weights by language. IDF is not in them: the index applies it over what the caller may read."""
+
+    def document(self, text: str, language: str) -> SparseVector:
+        """Term weights of a chunk; `language` (ISO 639-1) chooses stemmer and stop words."""
+
+    def question(self, text: str, languages: Sequence[str]) -> SparseVector:
+        """Weight 1 for every distinct term, stemmed in each of `languages`."""
+
+
+class LanguageDetector(Protocol):
+    def detect(self, text: str) -> str:
+        """ISO 639-1 code of the most likely language; the configured default where the text does not tell."""
+
+
+class ChunkReader(Protocol):
+    """The index as the gate sees it. Nobody but the gate holds one (contract in CI)."""
+
+    def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
+        """The best chunks of each leg that `scope` may read, at most `limit` a leg, best first, without duplicates.
+
+        The scope is a filter inside the query, in the outer query and in every prefetch. IDF is taken over what the
+        scope may read. The order is by leg score; fusing the legs is the caller's work.
+
+        Raises:
+            BadFilter: `question.narrow` names a field that is not indexed for callers.
+            StoreUnavailable: the engine does not answer.
+        """
+
+
+class ChunkWriter(Protocol):
+    """Writes to the index and cannot search: no task of the writing side can read past the gate."""
+
+    def upsert(self, points: Sequence[IndexPoint]) -> None:
+        """Writes points durably. Idempotent; an equal id replaces."""
+
+    def delete(self, chunk_ids: Sequence[str]) -> None:
+        """Removes points durably. Ids that are not there are no error."""
+
+    def set_acl(self, acl_id: str, acl: Acl) -> None:
+        """Rewrites allow and deny on every point governed by `acl_id`, without touching vectors."""
+
+    def move(self, document_id: str, acl_id: str, acl: Acl) -> None:
+        """Puts every point of a document under another `acl_id`, without touching vectors."""
+
+    def settle(self) -> None:
+        """Lets the engine merge and index what was written. Results are right before and after."""
+
+
+class Index(Protocol):
+    """One open index: its two narrow faces, and its life."""
+
+    @property
+    def reader(self) -> ChunkReader: ...
+
+    @property
+    def writer(self) -> ChunkWriter: ...
+
+    @property
+    def profile(self) -> IndexProfile: ...
+
+    def points(self) -> int:
+        """Number of stored points, for operators only."""
+
+    def close(self) -> None: ...
+
+
+class Answerer(Protocol):
+    """Writes an answer from numbered passages. It sees nothing but the question and those passages."""
+
+    @property
+    def model(self) -> str:
+        """Public name of what answers, for instance `text-general` or `extractive`."""
+
+    def answer(self, question: str, passages: Sequence[Passage], language: str) -> Iterator[str]:
+        """Pieces of the answer as they arise, with citations written `[n]` for `passages[n - 1]`.
+
+        Raises:
+            ModelUnavailable: before the first piece or in mid-stream.
+        """

@@ -1,0 +1,91 @@
+"""Settings: read once from an explicit mapping, frozen afterwards. A bad value names its key and what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag.errors import Misconfigured
+
+PREFIX = "KUSTOS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of Kustos with its default; `from_mapping` reads `KUSTOS_<NAME>` in upper case.
+
+    Attributes:
+        home: folder of catalog, index and local secrets.
+        tenant: the tenant that this installation serves.
+        catalog_url: SQLAlchemy URL; empty means SQLite in `home`.
+        qdrant_url: Qdrant server; empty means Qdrant Edge in `home`.
+        qdrant_api_key: key of the Qdrant server.
+        embedder: name of the embedding model in the registry (`kustos models`).
+        models_dir: folder of local model files.
+        ollama_url: Ollama server; empty means no generation.
+        chat_model: Ollama model behind `text-general`.
+        languages: ISO 639-1 codes expected in documents and questions; the first is the default.
+        host, port: where `kustos serve` listens.
+        issuer, audience, jwks_url: the identity provider whose tokens are accepted, beside the demo issuer.
+        realm: name that qualifies the principals of that issuer.
+        max_document_bytes: larger files are refused.
+        parse_timeout_s: wall time for reading one document.
+    """
+
+    home: Path = Path(".kustos")
+    tenant: str = "main"
+    catalog_url: str = ""
+    qdrant_url: str = ""
+    qdrant_api_key: str = ""
+    embedder: str = "multilingual-e5-small"
+    models_dir: Path = Path(".kustos-models")
+    ollama_url: str = "http://127.0.0.1:11434"
+    chat_model: str = ""
+    languages: tuple[str, ...] = ("de", "en")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    issuer: str = ""
+    audience: str = "kustos"
+    jwks_url: str = ""
+    realm: str = ""
+    max_document_bytes: int = 100_000_000
+    parse_timeout_s: float = 60.0
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Settings:
+        """Settings from `KUSTOS_*` keys of `env`.
+
+        Raises:
+            Misconfigured: an unknown key, or a value of the wrong type.
+        """
+        defaults = cls()
+        known = {f"{PREFIX}{name.upper()}": name for name in cls.__slots__}
+        values: dict[str, object] = {}
+        for key, text in env.items():
+            if not key.startswith(PREFIX) or key.startswith(f"{PREFIX}TEST_") or key == f"{PREFIX}EVAL_DATA":
+                continue
+            if key not in known:
+                raise Misconfigured(f"{key} is not a setting; the settings are {', '.join(sorted(known))}")
+            name = known[key]
+            values[name] = _convert(key, text, getattr(defaults, name))
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _convert(key: str, text: str, default: object) -> object:
+    try:
+        match default:
+            case bool():
+                return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+            case int():
+                return int(text)
+            case float():
+                return float(text)
+            case tuple():
+                return tuple(part.strip() for part in text.split(",") if part.strip())
+            case Path():
+                return Path(text)
+            case _:
+                return text
+    except (ValueError, KeyError) as error:
+        raise Misconfigured(f"{key}={text!r} cannot be read as {type(default).__name__}; default: {default!r}") from error
