@@ -6,15 +6,18 @@ Adapters translate their vendor's errors into the tree of `rag.errors`; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag.access.acl import Acl
+from rag.access.audit import AuditRecord
+from rag.access.principals import Principal
 from rag.access.scope import AccessScope
-from rag.documents import Candidate, IndexPoint, IndexProfile, Passage, Question, SparseVector
+from rag.documents import Candidate, Chunk, Document, IndexPoint, IndexProfile, Passage, Question, SparseVector
 
 Vectors = NDArray[np.float32]
 OnProgress = Callable[[int], None]
@@ -99,6 +102,68 @@ class ChunkWriter(Protocol):
 
     def settle(self) -> None:
         """Lets the engine merge and index what was written. Results are right before and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """What the catalog says of a chunk right now: the place its rights come from, and what they are."""
+
+    acl_id: str
+    acl: Acl
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document, or one chunk of it, with the ACL that governs it right now."""
+
+    document: Document
+    acl: Acl
+    chunk: Chunk | None = None
+
+
+class Authority(Protocol):
+    """The catalog as the gate sees it: current state by id, within one tenant, each row with its ACL.
+
+    It decides nothing; the gate applies the rule. Every method raises StoreUnavailable when the database does not
+    answer.
+    """
+
+    def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
+        """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
+
+    def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """Current chunks by id; ids that are not current are missing from the result."""
+
+    def passages(self, tenant: str, document_id: str, first: int, last: int) -> Sequence[Stored]:
+        """The chunks of a document with ordinals `first` to `last`, both included, in order."""
+
+    def document(self, tenant: str, document_id: str) -> Stored | None:
+        """A current document; None if there is none."""
+
+    def acls(self, tenant: str) -> Mapping[str, Acl]:
+        """Every governing place of a tenant that has documents, with its ACL."""
+
+    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
+        """Documents under any of `acl_ids` in order of `uri`, beginning behind the uri `after`."""
+
+
+class DirectoryEdges(Protocol):
+    """Group memberships as the catalog keeps them."""
+
+    def revision(self, tenant: str) -> int:
+        """Grows with every change of the tenant's memberships; 0 before the first."""
+
+    def containers(self, tenant: str, principals: Set[Principal]) -> frozenset[Principal]:
+        """Every group that holds one of `principals`, directly or through other groups. Cycles end."""
+
+
+class AuditLog(Protocol):
+    def record(self, record: AuditRecord) -> None:
+        """Writes one record before anything is released.
+
+        Raises:
+            StoreUnavailable: it could not be written; the release must not happen.
+        """
 
 
 class Index(Protocol):

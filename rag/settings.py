@@ -88,4 +88,6 @@ def _convert(key: str, text: str, default: object) -> object:
             case _:
                 return text
     except (ValueError, KeyError) as error:
-        raise Misconfigured(f"{key}={text!r} cannot be read as {type(default).__name__}; default: {default!r}") from error
+        raise Misconfigured(
+            f"{key}={text!r} cannot be read as {type(default).__name__}; default: {default!r}"
+        ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 from rag.access.principals import Principal
 
@@ -22,12 +23,20 @@ class AccessScope:
 
     There is no empty scope and none that means everything: a caller without principals never gets one, and so no query
     is sent for him (FB-02). Constructed by `rag.access.gate` alone; `tests/unit/test_architecture.py` holds that.
+
+    `without_acls` are governing places (`acl_id`) that the catalog has closed to the caller while the index still shows
+    the older rights; adapters exclude them as they exclude what is denied.
     """
 
     tenant: str
     subject: str
     principals: frozenset[Principal]
+    without_acls: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.tenant or not self.subject or not self.principals:
             raise ValueError("an access scope needs a tenant, a subject and at least one principal")
+
+    def excluding(self, acl_ids: Set[str]) -> AccessScope:
+        """This scope without the documents under `acl_ids`: it can only narrow."""
+        return replace(self, without_acls=self.without_acls | acl_ids)

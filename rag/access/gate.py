@@ -1,0 +1,165 @@
+"""The one gate. Nothing derived from a passage leaves Kustos but through here.
+
+It is the only holder of a reader, the only maker of an `AccessScope`, and it checks twice, by different means:
+
+1. the scope is a filter inside the index query (the store adapter builds it from the scope);
+2. everything that the index proposes is looked up in the catalog, the authority over ACL, version and existence, and
+   `permits` decides again. So a right taken away in the catalog holds in the next question, before the index has been
+   touched; what the index still proposes is dropped, counted as `stale_index` and replaced from the next candidates.
+
+Each release and each refusal is written to the audit log first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rag.access.acl import permits
+from rag.access.audit import AuditRecord, Outcome, Purpose, principals_hash
+from rag.access.directory import Directory
+from rag.access.scope import AccessScope, Caller
+from rag.documents import Candidate, Document, Passage, Question
+from rag.errors import NotFound
+from rag.ports import AuditLog, Authority, ChunkReader, Stored
+
+MAX_ROUNDS = 12  # depth at least doubles where nothing proposed is current, so this reaches thousands of times deeper
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Candidates that the catalog permits right now, and how many the index proposed in vain."""
+
+    candidates: tuple[Candidate, ...]
+    stale_index: int
+
+
+class Gate:
+    """Decides who may read what. Every method takes the caller's scope; none has a default for it."""
+
+    def __init__(self, reader: ChunkReader, authority: Authority, directory: Directory, audit: AuditLog) -> None:
+        self._reader = reader
+        self._authority = authority
+        self._directory = directory
+        self._audit = audit
+
+    def scope_for(self, caller: Caller, purpose: Purpose) -> AccessScope | None:
+        """What the caller may read at this moment; None means nothing at all, and no query is sent.
+
+        Raises:
+            StoreUnavailable: the catalog does not answer, so nothing can be decided.
+        """
+        principals = self._directory.widen(caller)
+        if not principals:
+            nobody = principals_hash(principals)
+            self._audit.record(
+                AuditRecord(caller.tenant, caller.subject, nobody, purpose, Outcome.NO_PRINCIPALS, released=())
+            )
+            return None
+        return AccessScope(caller.tenant, caller.subject, principals)
+
+    def candidates(self, scope: AccessScope, question: Question, depth: int) -> Confirmed:
+        """The best chunks of each leg, about `depth` a leg, that catalog and rule permit at this moment.
+
+        Raises:
+            BadFilter: the question narrows by an unknown field.
+            StoreUnavailable: index or catalog does not answer.
+        """
+        stale = 0
+        for _ in range(MAX_ROUNDS):
+            proposed = self._reader.candidates(scope, question, depth)
+            governing = self._authority.governing(scope.tenant, [each.chunk_id for each in proposed])
+            permitted, closed = [], set()
+            for each in proposed:
+                governed = governing.get(each.chunk_id)
+                if governed is None:
+                    continue
+                if permits(scope.principals, governed.acl).allowed:
+                    permitted.append(each)
+                else:
+                    closed.add(governed.acl_id)
+            stale += len(proposed) - len(permitted)
+            if len(permitted) == len(proposed) or len(proposed) < depth:
+                break
+            # Ask again: without the places just found closed, and deeper by what was not current.
+            scope = scope.excluding(closed)
+            depth += len(proposed) - len(governing)
+        return Confirmed(tuple(permitted), stale)
+
+    def release(self, scope: AccessScope, chunk_ids: Sequence[str], purpose: Purpose, stale: int = 0) -> list[Passage]:
+        """The passages behind `chunk_ids`, in that order and ranked from 1, as far as the caller may read them now.
+
+        Raises:
+            StoreUnavailable: the catalog does not answer, or the audit record could not be written.
+        """
+        current = self._authority.chunks(scope.tenant, chunk_ids) if chunk_ids else {}
+        stored = [current[each] for each in chunk_ids if each in current]
+        passages = [
+            Passage(each.chunk, each.document, rank)
+            for rank, each in enumerate(_permitted(scope, stored), start=1)
+            if each.chunk is not None
+        ]
+        self._record(scope, purpose, [(each.chunk.id, each.document.version) for each in passages], stale)
+        return passages
+
+    def document(self, scope: AccessScope | None, document_id: str, purpose: Purpose) -> Document:
+        """One document's metadata.
+
+        Raises:
+            NotFound: there is none, or the caller may not read it; the two are not told apart.
+            StoreUnavailable: the catalog does not answer.
+        """
+        stored = self._authority.document(scope.tenant, document_id) if scope else None
+        found = _permitted(scope, [stored]) if scope and stored else []
+        if scope:
+            self._record(scope, purpose, [(each.document.id, each.document.version) for each in found])
+        if not found:
+            raise NotFound(f"there is no document {document_id!r}")
+        return found[0].document
+
+    def passages(
+        self, scope: AccessScope | None, document_id: str, ordinals: tuple[int, int], purpose: Purpose
+    ) -> list[Passage]:
+        """The passages of a document from the first to the last ordinal, both included; at least one.
+
+        Raises:
+            NotFound: there is none, or the caller may not read it.
+            StoreUnavailable: the catalog does not answer.
+        """
+        stored = self._authority.passages(scope.tenant, document_id, *ordinals) if scope else []
+        found = [each for each in _permitted(scope, stored) if each.chunk] if scope else []
+        passages = [Passage(each.chunk, each.document, rank) for rank, each in enumerate(found, start=1) if each.chunk]
+        if scope:
+            self._record(scope, purpose, [(each.chunk.id, each.document.version) for each in passages])
+        if not passages:
+            raise NotFound(f"there is no passage {ordinals[0]} of document {document_id!r}")
+        return passages
+
+    def documents(
+        self, scope: AccessScope | None, purpose: Purpose, after: str = "", limit: int = 100
+    ) -> list[Document]:
+        """The documents that the caller may read, in order of their uri, beginning behind `after`.
+
+        Derived from the same rule as the single read, so that list and check cannot drift apart.
+
+        Raises:
+            StoreUnavailable: the catalog does not answer.
+        """
+        if scope is None:
+            return []
+        acls = self._authority.acls(scope.tenant)
+        readable = {place for place, acl in acls.items() if permits(scope.principals, acl).allowed}
+        listed = list(self._authority.documents_governed_by(scope.tenant, readable, after, limit)) if readable else []
+        self._record(scope, purpose, [(each.id, each.version) for each in listed])
+        return listed
+
+    def _record(
+        self, scope: AccessScope, purpose: Purpose, released: Sequence[tuple[str, str]], stale: int = 0
+    ) -> None:
+        outcome = Outcome.RELEASED if released else Outcome.NOTHING
+        who = principals_hash(scope.principals)
+        self._audit.record(AuditRecord(scope.tenant, scope.subject, who, purpose, outcome, tuple(released), stale))
+
+
+def _permitted(scope: AccessScope, stored: Iterable[Stored]) -> list[Stored]:
+    return [each for each in stored if permits(scope.principals, each.acl).allowed]

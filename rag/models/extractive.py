@@ -1,0 +1,87 @@
+"""Answers without any language model: the sentences that fit the question best, quoted and cited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rag.documents import Passage
+from rag.ports import Embedder
+
+MODEL = "extractive"
+SENTENCES = 4
+PASSAGES_READ = 4
+SENTENCES_READ = 48
+MIN_CHARACTERS = 20
+CLOSE_ENOUGH = 0.06  # cosine below the best sentence at which a further one still adds something
+INTRODUCTIONS = {
+    "de": "Es ist kein Sprachmodell eingerichtet; hier sind die passendsten Sätze aus Ihren Dokumenten:",
+    "en": "No language model is set up; these are the best matching sentences from your documents:",
+}
+QUOTES = {"de": ("„", "“"), "en": ("“", "”")}
+
+_BOUNDARY = re.compile(r"(?<=[.!?…])[\"“”»)]*\s+(?=[\"„“»(]?[A-ZÄÖÜ0-9])|\n+")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:[A-Za-zÄÖÜäöü]{1,3}|[Nn]r|bzw|usw|ggf|inkl|zzgl|evtl|Abs|Art|Tel|Str|\d{1,3})\.$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    text: str
+    number: int  # of the passage, from 1
+    same_language: bool
+
+
+class ExtractiveAnswerer:
+    """Quotes instead of writing. Deterministic; says in the question's language that it does."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @property
+    def model(self) -> str:
+        return MODEL
+
+    def answer(self, question: str, passages: Sequence[Passage], language: str) -> Iterator[str]:
+        """An introduction, then one quoted sentence with its citation per line.
+
+        Raises:
+            ModelUnavailable: the embedding model that ranks the sentences does not answer.
+        """
+        yield INTRODUCTIONS.get(language, INTRODUCTIONS["en"]) + "\n"
+        opening, closing = QUOTES.get(language, QUOTES["en"])
+        for sentence in self._best(question, passages, language):
+            yield f"\n- {opening}{sentence.text}{closing} [{sentence.number}]"
+
+    def _best(self, question: str, passages: Sequence[Passage], language: str) -> list[_Sentence]:
+        sentences = [
+            _Sentence(text, number, passage.chunk.language == language)
+            for number, passage in enumerate(passages[:PASSAGES_READ], start=1)
+            for text in split_sentences(passage.chunk.text)
+            if len(text) >= MIN_CHARACTERS
+        ][:SENTENCES_READ] or [_Sentence(passages[0].chunk.text.strip(), 1, True)]
+        # In the question's language where the best passages have any: a reader should not have to translate.
+        if any(each.same_language for each in sentences):
+            sentences = [each for each in sentences if each.same_language]
+        vectors = self._embedder.embed_documents([each.text for each in sentences])
+        scores = vectors @ self._embedder.embed_question(question)
+        order = sorted(range(len(sentences)), key=lambda at: (-float(scores[at]), at))
+        floor = float(scores[order[0]]) - CLOSE_ENOUGH
+        chosen = {sentences[at].text: sentences[at] for at in order if float(scores[at]) >= floor}
+        return list(chosen.values())[:SENTENCES]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences of `text` in order, without surrounding white space. Line ends separate, abbreviations do not."""
+    sentences: list[str] = []
+    for piece in _BOUNDARY.split(text):
+        piece = piece.strip()
+        if not piece:
+            continue
+        if sentences and _ABBREVIATION.search(sentences[-1]):
+            sentences[-1] = f"{sentences[-1]} {piece}"
+        else:
+            sentences.append(piece)
+    return sentences

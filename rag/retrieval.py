@@ -1,0 +1,103 @@
+"""From a question to the passages that answer it, for one caller: encode, ask both legs through the gate, fuse, release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rag.access.audit import Purpose
+from rag.access.gate import Gate
+from rag.access.scope import AccessScope, Caller
+from rag.documents import Candidate, Passage, Question
+from rag.errors import BadInput
+from rag.fusion import fuse
+from rag.ports import Embedder, LanguageDetector, LexicalEncoder
+
+MAX_QUESTION_CHARACTERS = 8_000
+MAX_PASSAGES = 100
+MIN_DEPTH = 50  # candidates a leg: enough for both legs to agree, see docs/decisions/0006-fusion.md
+
+
+class Mode(StrEnum):
+    """Which legs search. `hybrid` is for people; single legs are for measuring."""
+
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One search. `narrow` maps a field to accepted values and can only narrow what the caller may read."""
+
+    text: str
+    limit: int = 10
+    narrow: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mode: Mode = Mode.HYBRID
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise BadInput("the question is empty")
+        if len(self.text) > MAX_QUESTION_CHARACTERS:
+            raise BadInput(f"the question has {len(self.text)} characters; at most {MAX_QUESTION_CHARACTERS} are read")
+        if not 1 <= self.limit <= MAX_PASSAGES:
+            raise BadInput(f"limit is {self.limit}; it must be between 1 and {MAX_PASSAGES}")
+
+
+class Retrieval:
+    """Searches on behalf of callers. It holds no reader: everything passes the gate."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        embedder: Embedder,
+        lexical: LexicalEncoder,
+        detector: LanguageDetector,
+        languages: Sequence[str],
+    ) -> None:
+        self._gate = gate
+        self._embedder = embedder
+        self._lexical = lexical
+        self._detector = detector
+        self._languages = tuple(languages)
+
+    def language(self, text: str) -> str:
+        """ISO 639-1 code of the language that `text` is most likely in."""
+        return self._detector.detect(text)
+
+    def question(self, request: Request) -> Question:
+        """The request as vectors. Needs no rights: it reads nothing but the question.
+
+        Raises:
+            ModelUnavailable: the embedding model does not answer.
+        """
+        dense = None
+        if request.mode is not Mode.LEXICAL:
+            dense = tuple(self._embedder.embed_question(request.text).tolist())
+        lexical = None
+        if request.mode is not Mode.DENSE:
+            lexical = self._lexical.question(request.text, self._languages)
+        return Question(dense, lexical, request.narrow)
+
+    def search(self, caller: Caller, request: Request, purpose: Purpose) -> list[Passage]:
+        """The best passages for the request that the caller may read now, best first; none if there are none.
+
+        Raises:
+            BadFilter: `narrow` names an unknown field.
+            ModelUnavailable, StoreUnavailable: a part that is needed does not answer.
+        """
+        scope = self._gate.scope_for(caller, purpose)
+        if scope is None:
+            return []
+        return self.search_as(scope, self.question(request), request.limit, purpose)
+
+    def search_as(self, scope: AccessScope, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
+        """As `search`, for a question that is encoded already."""
+        confirmed = self._gate.candidates(scope, question, max(MIN_DEPTH, 2 * limit))
+        ranked = _ranked(confirmed.candidates)
+        return self._gate.release(scope, ranked[:limit], purpose, confirmed.stale_index)
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[str]:
+    return [each.chunk_id for each in fuse(candidates)]

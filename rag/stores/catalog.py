@@ -1,0 +1,125 @@
+"""Opens the catalog: SQLite in a file, or PostgreSQL by URL, brought to the current schema."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from rag.errors import Misconfigured, StoreUnavailable
+
+HEAD = "0001"
+BUSY_TIMEOUT_S = 30
+
+
+class Catalog:
+    """One open catalog. Transactions only through `reading` and `writing`, which map every error of the vendor."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sqlite = engine.dialect.name == "sqlite"
+
+    @classmethod
+    def open(cls, url: str) -> Catalog:
+        """The catalog at a SQLAlchemy URL, migrated to the schema of this release.
+
+        Raises:
+            Misconfigured: the URL cannot be read.
+            StoreUnavailable: the database does not answer or cannot be migrated.
+        """
+        catalog = cls(_engine(url))
+        if catalog._schema_version() != HEAD:
+            catalog._migrate()
+        return catalog
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection with one consistent view for as long as the block lasts.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        with _mapped_errors(), self._engine.connect() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block, or leaves no trace.
+
+        Either way it outlives a crash of this process. `durable` also waits until the disk has it, so that a right once
+        taken away stays away after a power cut; without it SQLite does not wait (a record per question cannot).
+
+        Raises:
+            StoreUnavailable: the database does not answer, is full or read-only.
+        """
+        with _mapped_errors(), self._engine.begin() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                # Takes the write lock at once: a transaction that reads first and writes later could otherwise fail
+                # half way, because SQLite does not let two of them upgrade.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _schema_version(self) -> str | None:
+        with self.reading() as connection:
+            if not self._engine.dialect.has_table(connection, "alembic_version"):
+                return None
+            version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return version
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        with _mapped_errors(), self._engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite+pysqlite:///{path}"
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The statement and its parameters may hold passages, so only the driver's own words are kept.
+        raise StoreUnavailable(f"the catalog does not answer: {getattr(error, 'orig', None) or type(error)}") from error
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite", hide_parameters=True)
+    except (ArgumentError, SQLAlchemyError, ImportError) as error:
+        raise Misconfigured(f"KUSTOS_CATALOG_URL cannot be used: {error}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy's transactions begin where `writing` says so
+    for pragma in (
+        "journal_mode=WAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

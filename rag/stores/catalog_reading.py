@@ -1,0 +1,112 @@
+"""What the gate asks the catalog. Nothing here decides: each row comes with its ACL, and the gate applies the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+
+from sqlalchemy import Select, select
+
+from rag.access.acl import Acl
+from rag.documents import Document
+from rag.ports import Governed, Stored
+from rag.stores.catalog import Catalog
+from rag.stores.catalog_rows import ACL, CHUNK, DOCUMENT, acl, chunk, document, split
+from rag.stores.catalog_schema import acls, chunks, documents
+
+IDS_A_STATEMENT = 5_000  # below SQLite's limit of 32,766 parameters
+
+
+class CatalogReader:
+    """Reads current state by id, within one tenant."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
+        """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
+        found: dict[str, Governed] = {}
+        statement = (
+            select(chunks.c.id, acls.c.id, *ACL)
+            .join(documents, documents.c.id == chunks.c.document_id)
+            .join(acls, acls.c.id == documents.c.acl_id)
+            .where(documents.c.tenant == tenant)
+        )
+        with self._catalog.reading() as connection:
+            for at in range(0, len(chunk_ids), IDS_A_STATEMENT):
+                batch = chunk_ids[at : at + IDS_A_STATEMENT]
+                for identifier, governor, allow, deny in connection.execute(statement.where(chunks.c.id.in_(batch))):
+                    found[identifier] = Governed(governor, acl(allow, deny))
+        return found
+
+    def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """Current chunks by id, with document and ACL; ids that are not current are missing from the result."""
+        statement = _chunks(tenant).where(chunks.c.id.in_(chunk_ids))
+        return {stored.chunk.id: stored for stored in self._stored_chunks(statement) if stored.chunk}
+
+    def passages(self, tenant: str, document_id: str, first: int, last: int) -> Sequence[Stored]:
+        """The chunks of a document with ordinals `first` to `last`, both included, in order."""
+        statement = (
+            _chunks(tenant)
+            .where(documents.c.id == document_id, chunks.c.ordinal.between(first, last))
+            .order_by(chunks.c.ordinal)
+        )
+        return self._stored_chunks(statement)
+
+    def document(self, tenant: str, document_id: str) -> Stored | None:
+        """A current document with its ACL; None if there is none."""
+        statement = (
+            select(*DOCUMENT, *ACL)
+            .join(acls, acls.c.id == documents.c.acl_id)
+            .where(documents.c.tenant == tenant, documents.c.id == document_id)
+        )
+        with self._catalog.reading() as connection:
+            row = connection.execute(statement).first()
+        if row is None:
+            return None
+        about, rights = split(row, len(DOCUMENT), len(ACL))
+        return Stored(document(about), acl(str(rights[0]), str(rights[1])))
+
+    def acls(self, tenant: str) -> Mapping[str, Acl]:
+        """Every governing place of a tenant that has documents, with its ACL."""
+        statement = (
+            select(acls.c.id, *ACL)
+            .where(acls.c.tenant == tenant)
+            .where(acls.c.id.in_(select(documents.c.acl_id).where(documents.c.tenant == tenant)))
+        )
+        with self._catalog.reading() as connection:
+            return {identifier: acl(allow, deny) for identifier, allow, deny in connection.execute(statement)}
+
+    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
+        """Documents under any of `acl_ids` in order of `uri`, beginning behind the uri `after`."""
+        statement = (
+            select(*DOCUMENT)
+            .where(documents.c.tenant == tenant, documents.c.uri > after)
+            .order_by(documents.c.uri)
+            .limit(limit)
+        )
+        found: list[Document] = []
+        ordered = sorted(acl_ids)
+        with self._catalog.reading() as connection:
+            for at in range(0, len(ordered), IDS_A_STATEMENT):
+                batch = ordered[at : at + IDS_A_STATEMENT]
+                rows = connection.execute(statement.where(documents.c.acl_id.in_(batch)))
+                found.extend(document(row) for row in rows)
+        return sorted(found, key=lambda each: each.uri)[:limit]
+
+    def _stored_chunks(self, statement: Select[tuple[object, ...]]) -> Sequence[Stored]:
+        with self._catalog.reading() as connection:
+            rows = connection.execute(statement).all()
+        stored = []
+        for row in rows:
+            piece, about, rights = split(row, len(CHUNK), len(DOCUMENT), len(ACL))
+            stored.append(Stored(document(about), acl(str(rights[0]), str(rights[1])), chunk(piece)))
+        return stored
+
+
+def _chunks(tenant: str) -> Select[tuple[object, ...]]:
+    return (
+        select(*CHUNK, *DOCUMENT, *ACL)
+        .join(documents, documents.c.id == chunks.c.document_id)
+        .join(acls, acls.c.id == documents.c.acl_id)
+        .where(documents.c.tenant == tenant)
+    )

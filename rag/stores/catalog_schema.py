@@ -1,0 +1,171 @@
+"""Tables of the catalog, the one authority over what exists and who may read it.
+
+SQLite and PostgreSQL share this definition; `migrations/` brings a database to it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Pages of a listing follow the order of code points in every database, whatever its locale.
+_Uri = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only in a column of its INTEGER type.
+_RowId = BigInteger().with_variant(Integer, "sqlite")
+
+acls = Table(
+    "acls",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("allow", Text, nullable=False),  # JSON array of principals
+    Column("deny", Text, nullable=False),  # JSON array of principals
+    Column("origin", Text, nullable=False),
+    Column("problem", Text),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("tenant", "source", "reference"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("uri", _Uri, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("media_type", String(200), nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("change_token", Text, nullable=False),
+    Column("acl_id", String(36), ForeignKey("acls.id"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("modified_at", DateTime(timezone=True)),
+    Column("passages", Integer, nullable=False),
+    Column("ingested_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("tenant", "source", "item_id"),
+    Index(None, "acl_id"),
+    Index(None, "tenant", "uri"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("document_id", String(36), nullable=False),  # kept when the document is gone
+    Column("version", String(64), nullable=False),
+    Column("acl_id", String(36), nullable=False),
+    Column("passages", Integer, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index(None, "document_id"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("document_id", String(36), ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("heading_path", Text, nullable=False),  # JSON array of strings
+    Column("page", Integer),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    UniqueConstraint("document_id", "ordinal"),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("document_id", String(36), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("change_token", Text, nullable=False),
+    Column("acl_id", String(36), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index(None, "tenant", "source"),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("origin", String(200), primary_key=True),  # who maintains the edge, for instance a realm
+    Column("member", String(1024), primary_key=True),
+    Column("container", String(1024), primary_key=True),
+    Index(None, "tenant", "member"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("directory", Integer, nullable=False),  # grows with every change of memberships
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("source", String(200), primary_key=True),
+    Column("connector", String(40), nullable=False),
+    Column("root", Text, nullable=False),
+    Column("cursor", Text, nullable=False),
+    Column("completed_at", DateTime(timezone=True), nullable=False),
+)
+
+index_tasks = Table(
+    "index_tasks",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),
+    Column("subject", Text, nullable=False),  # JSON: what the task is about, see catalog_writing
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("tenant", String(200), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("principals_hash", String(64), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("question_hash", String(64)),
+    Column("outcome", String(20), nullable=False),
+    Column("released", Text, nullable=False),  # JSON array of [chunk id, document version]
+    Column("stale_index", Integer, nullable=False),  # candidates that the index proposed and the catalog refused
+    Column("model", String(100)),
+    Column("request_id", String(64), nullable=False),
+    Index(None, "tenant", "at"),
+)

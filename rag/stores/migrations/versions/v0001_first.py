@@ -1,0 +1,143 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "acls",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("allow", sa.Text(), nullable=False),
+        sa.Column("deny", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_acls")),
+        sa.UniqueConstraint("tenant", "source", "reference", name=op.f("uq_acls_tenant_source_reference")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("principals_hash", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=20), nullable=False),
+        sa.Column("question_hash", sa.String(length=64), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("released", sa.Text(), nullable=False),
+        sa.Column("stale_index", sa.Integer(), nullable=False),
+        sa.Column("model", sa.String(length=100), nullable=True),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_tenant_at"), "audit", ["tenant", "at"], unique=False)
+    op.create_table(
+        "cursors",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("connector", sa.String(length=40), nullable=False),
+        sa.Column("root", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.Text(), nullable=False),
+        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_cursors")),
+    )
+    op.create_table(
+        "index_tasks",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_index_tasks")),
+    )
+    op.create_table(
+        "memberships",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("origin", sa.String(length=200), nullable=False),
+        sa.Column("member", sa.String(length=1024), nullable=False),
+        sa.Column("container", sa.String(length=1024), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "origin", "member", "container", name=op.f("pk_memberships")),
+    )
+    op.create_index(op.f("ix_memberships_tenant_member"), "memberships", ["tenant", "member"], unique=False)
+    op.create_table(
+        "refusals",
+        sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("change_token", sa.Text(), nullable=False),
+        sa.Column("acl_id", sa.String(length=36), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("document_id", name=op.f("pk_refusals")),
+    )
+    op.create_index(op.f("ix_refusals_tenant_source"), "refusals", ["tenant", "source"], unique=False)
+    op.create_table(
+        "revisions",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("directory", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name=op.f("pk_revisions")),
+    )
+    op.create_table(
+        "versions",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("acl_id", sa.String(length=36), nullable=False),
+        sa.Column("passages", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
+    )
+    op.create_index(op.f("ix_versions_document_id"), "versions", ["document_id"], unique=False)
+    op.create_table(
+        "documents",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.String(length=200), nullable=False),
+        sa.Column("language", sa.String(length=8), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("change_token", sa.Text(), nullable=False),
+        sa.Column("acl_id", sa.String(length=36), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("modified_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("passages", sa.Integer(), nullable=False),
+        sa.Column("ingested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["acl_id"], ["acls.id"], name=op.f("fk_documents_acl_id_acls")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
+        sa.UniqueConstraint("tenant", "source", "item_id", name=op.f("uq_documents_tenant_source_item_id")),
+    )
+    op.create_index(op.f("ix_documents_acl_id"), "documents", ["acl_id"], unique=False)
+    op.create_index(op.f("ix_documents_tenant_uri"), "documents", ["tenant", "uri"], unique=False)
+    op.create_table(
+        "chunks",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("heading_path", sa.Text(), nullable=False),
+        sa.Column("page", sa.Integer(), nullable=True),
+        sa.Column("start", sa.Integer(), nullable=False),
+        sa.Column("end", sa.Integer(), nullable=False),
+        sa.Column("language", sa.String(length=8), nullable=False),
+        sa.Column("content_hash", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document_id"], ["documents.id"], name=op.f("fk_chunks_document_id_documents"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_chunks")),
+        sa.UniqueConstraint("document_id", "ordinal", name=op.f("uq_chunks_document_id_ordinal")),
+    )
