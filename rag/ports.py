@@ -157,6 +157,16 @@ class DirectoryEdges(Protocol):
         """Every group that holds one of `principals`, directly or through other groups. Cycles end."""
 
 
+class GroupChains(Protocol):
+    def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
+        """A shortest chain of groups from `member` up to `container`, both included; empty if there is none."""
+
+
+class PlaceOrigins(Protocol):
+    def origin(self, acl_id: str) -> tuple[str, str | None]:
+        """Which entry of the source an ACL comes from, and why that entry could not be read, if so."""
+
+
 class AuditLog(Protocol):
     def record(self, record: AuditRecord) -> None:
         """Writes one record before anything is released.

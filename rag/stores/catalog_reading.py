@@ -76,6 +76,12 @@ class CatalogReader:
         with self._catalog.reading() as connection:
             return {identifier: acl(allow, deny) for identifier, allow, deny in connection.execute(statement)}
 
+    def origin(self, acl_id: str) -> tuple[str, str | None]:
+        """Which entry of the source an ACL comes from, and why that entry could not be read, if so."""
+        with self._catalog.reading() as connection:
+            row = connection.execute(select(acls.c.origin, acls.c.problem).where(acls.c.id == acl_id)).first()
+        return (row.origin, row.problem) if row else ("", None)
+
     def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
         """Documents under any of `acl_ids` in order of `uri`, beginning behind the uri `after`."""
         statement = (

@@ -1,0 +1,115 @@
+"""Counts and reasons for operators. No titles and no text: an operator reads no more documents than anybody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from rag.stores.catalog import Catalog
+from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source: how much of it is readable, what was refused by reason, what is wrong with its rights."""
+
+    source: str
+    documents: int
+    passages: int
+    refused: dict[str, int]
+    without_readers: int
+    access_problems: tuple[tuple[str, str], ...]
+    synced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStatus:
+    source: str
+    uri: str
+    reason: str
+    detail: str
+    at: datetime
+
+
+class CatalogStatus:
+    """Reads states of one tenant."""
+
+    def __init__(self, catalog: Catalog, tenant: str) -> None:
+        self._catalog = catalog
+        self._tenant = tenant
+
+    def sources(self) -> list[SourceStatus]:
+        """Every source that has anything in the catalog, by name."""
+        with self._catalog.reading() as connection:
+            counted = {
+                row.source: row
+                for row in connection.execute(
+                    select(
+                        documents.c.source, func.count().label("n"), func.sum(documents.c.passages).label("passages")
+                    )
+                    .where(documents.c.tenant == self._tenant)
+                    .group_by(documents.c.source)
+                )
+            }
+            nobody: dict[str, int] = dict(
+                connection.execute(
+                    select(documents.c.source, func.count())
+                    .join(acls, acls.c.id == documents.c.acl_id)
+                    .where(documents.c.tenant == self._tenant, acls.c.allow == "[]")
+                    .group_by(documents.c.source)
+                ).all()
+            )
+            refused: dict[str, dict[str, int]] = {}
+            for source, reason, number in connection.execute(
+                select(refusals.c.source, refusals.c.reason, func.count())
+                .where(refusals.c.tenant == self._tenant)
+                .group_by(refusals.c.source, refusals.c.reason)
+            ):
+                refused.setdefault(source, {})[reason] = number
+            problems: dict[str, list[tuple[str, str]]] = {}
+            for source, reference, problem in connection.execute(
+                select(acls.c.source, acls.c.reference, acls.c.problem)
+                .where(acls.c.tenant == self._tenant, acls.c.problem.is_not(None))
+                .order_by(acls.c.reference)
+            ):
+                problems.setdefault(source, []).append((reference, problem))
+            synced: dict[str, datetime] = dict(
+                connection.execute(
+                    select(cursors.c.source, cursors.c.completed_at).where(cursors.c.tenant == self._tenant)
+                ).all()
+            )
+        return [
+            SourceStatus(
+                source=name,
+                documents=counted[name].n if name in counted else 0,
+                passages=int(counted[name].passages) if name in counted else 0,
+                refused=refused.get(name, {}),
+                without_readers=nobody.get(name, 0),
+                access_problems=tuple(problems.get(name, [])),
+                synced_at=synced.get(name),
+            )
+            for name in sorted({*counted, *refused, *synced})
+        ]
+
+    def refusals(self) -> list[RefusalStatus]:
+        """Every refusal of the tenant, by uri."""
+        columns = (refusals.c.source, refusals.c.uri, refusals.c.reason, refusals.c.detail, refusals.c.at)
+        with self._catalog.reading() as connection:
+            rows = connection.execute(
+                select(*columns).where(refusals.c.tenant == self._tenant).order_by(refusals.c.uri)
+            )
+            return [RefusalStatus(*row) for row in rows]
+
+    def open_tasks(self) -> int:
+        """Index tasks that are not done: how far the index lags behind the catalog."""
+        with self._catalog.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(index_tasks)).scalar_one())
+
+    def passages(self) -> int:
+        """Number of current passages."""
+        mine = select(documents.c.id).where(documents.c.tenant == self._tenant)
+        with self._catalog.reading() as connection:
+            statement = select(func.count()).select_from(chunks).where(chunks.c.document_id.in_(mine))
+            return int(connection.execute(statement).scalar_one())
