@@ -162,3 +162,8 @@ class IndexProfile:
     document_prefix: str
     sha256: str
     schema: int = 1
+
+    def fingerprint(self) -> str:
+        """16 hex digits that differ for profiles that differ; names the index."""
+        parts = (self.model, self.dimension, self.query_prefix, self.document_prefix, self.sha256, self.schema)
+        return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,310 @@
+"""From a source to the index: list, plan, then for each document fetch, parse, chunk, embed, write.
+
+Order and crash safety (DESIGN section 8): rights that tighten are committed before anything is read; then moves under
+other governing places, then deletions, then content. The catalog's commit is the moment at which a version becomes
+current. Points are written before it and announced before that, so that whatever a crash leaves in the index without a
+commit is taken out again by the next run; what the catalog has dropped is never released, even while its points remain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeVar
+
+from connectors.base import Connector, Item, ItemChanged, ItemGone, Listing, Problem
+from ingest.chunking import Chunker
+from ingest.extraction import Extraction
+from ingest.plan import AccessChange, KnownDocument, Plan, plan
+from ingest.progress import Silent, SyncProgress
+from rag.access.acl import Acl
+from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
+from rag.errors import DocumentRefused, RefusalReason
+from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
+from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
+
+CHUNKS_A_BATCH = 128  # embedded and committed together; more wastes less on padding, fewer loses less at a crash
+READERS = 2
+READ_AHEAD = 8
+POINTS_A_WRITE = 1_000
+
+Parse = Callable[[bytes, str], Extraction]
+"""Bytes and name of a file to what is in it; raises DocumentRefused."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What one sync did. `deferred` items changed under the reader and are left to the next run."""
+
+    source: str
+    listed: int = 0
+    unchanged: int = 0
+    written: int = 0
+    rights_changed: int = 0
+    moved: int = 0
+    deleted: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
+    chunks: int = 0
+    embedded: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One item after reading: a new version, a refusal, or nothing to write."""
+
+    item: Item
+    version: NewVersion | None = None
+    refusal: DocumentRefused | None = None
+
+
+class Ingestion:
+    """Brings catalog and index to the state of a source. One at a time per tenant."""
+
+    def __init__(
+        self,
+        tenant: str,
+        catalog: CatalogWriter,
+        index: ChunkWriter,
+        *,
+        embedder: Embedder,
+        lexical: LexicalEncoder,
+        detector: LanguageDetector,
+        chunker: Chunker,
+        parse: Parse,
+    ) -> None:
+        self._tenant = tenant
+        self._catalog = catalog
+        self._index = index
+        self._embedder = embedder
+        self._lexical = lexical
+        self._detector = detector
+        self._chunker = chunker
+        self._parse = parse
+
+    def sync(
+        self, connector: Connector, *, confirm_deletions: bool = False, progress: SyncProgress | None = None
+    ) -> SyncReport:
+        """One full sync of a source.
+
+        Raises:
+            SourceUnavailable: the source cannot be listed, or looks emptied; nothing was deleted.
+            ModelUnavailable, StoreUnavailable: what was committed stays; the next run goes on from there.
+        """
+        progress, started = progress or Silent(), perf_counter()
+        self.follow()
+        source = connector.source
+        listing = connector.list(self._catalog.cursor(source) or "")
+        todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
+        report = SyncReport(source, listed=len(listing.items), unchanged=todo.unchanged, problems=listing.problems)
+        self._apply_rights(source, listing, todo, report)
+        self._catalog.remove([each.document_id for each in todo.gone])
+        report.deleted = len(todo.gone)
+        self.follow()
+        self._read_and_write(connector, (*todo.new, *todo.changed), report, progress)
+        self._set_places(source, listing, todo.loosening)
+        self.follow()
+        self._index.settle()
+        self._catalog.complete(source, type(connector).__name__, "", listing.cursor)
+        report.seconds = perf_counter() - started
+        return report
+
+    def write(self, versions: Sequence[NewVersion], on_embedded: OnProgress | None = None) -> int:
+        """Embeds what is new in `versions`, writes its points, makes the versions current. Returns texts embedded."""
+        known = self._catalog.chunk_ids([each.document.id for each in versions])
+        fresh = [(each.document, chunk) for each in versions for chunk in each.chunks if chunk.id not in known]
+        if fresh:
+            self._catalog.intend([chunk.id for _, chunk in fresh])
+            places = {each.document.acl_id: self._catalog.acl_of(each.document.acl_id) for each in versions}
+            self._write_points(
+                ((chunk, about.source, about.acl_id, places[about.acl_id]) for about, chunk in fresh),
+                on_embedded,
+            )
+        self._catalog.commit(versions)
+        return len(fresh)
+
+    def follow(self) -> None:
+        """Lets the index follow the catalog: works off every open index task, oldest first."""
+        while tasks := self._catalog.tasks():
+            for task in tasks:
+                match task.kind:
+                    case TaskKind.SETTLE:
+                        self._index.delete(self._catalog.not_current(task.subject))
+                    case TaskKind.REPERMIT:
+                        self._index.set_acl(task.subject[0], self._catalog.acl_of(task.subject[0]))
+                    case TaskKind.MOVE:
+                        self._follow_move(task.subject[0])
+            self._catalog.done([task.id for task in tasks])
+
+    def rebuild(self, on_embedded: OnProgress | None = None) -> int:
+        """Fills an empty index from the catalog, without touching the sources. Returns passages written."""
+        number = self._write_points(self._catalog.everything(), on_embedded)
+        self._index.settle()
+        return number
+
+    def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
+        known = [
+            KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference)
+            for each in self._catalog.known(source)
+        ]
+        return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
+
+    def _apply_rights(self, source: str, listing: Listing, todo: Plan, report: SyncReport) -> None:
+        """Everything about rights that must hold before content is read, tightening first."""
+        report.rights_changed = len(todo.tightening) + len(todo.loosening)
+        self._set_places(source, listing, todo.tightening)
+        self._set_places(source, listing, todo.new_places)
+        self._catalog.regovern(
+            {each.document_id: acl_id(self._tenant, source, each.acl_reference) for each in todo.regoverned}
+        )
+        report.moved = len(todo.regoverned)
+
+    def _set_places(self, source: str, listing: Listing, changes: Iterable[AccessChange]) -> None:
+        places = []
+        for change in changes:
+            entry = listing.access.get(change.reference)
+            origin, problem = (entry.origin, entry.problem) if entry else ("not in the source any more", None)
+            places.append(Place(change.reference, change.acl, origin, problem))
+        if places:
+            self._catalog.set_places(source, places)
+
+    def _read_and_write(
+        self, connector: Connector, items: Sequence[Item], report: SyncReport, progress: SyncProgress
+    ) -> None:
+        progress.listed(len(items))
+        waiting: list[NewVersion] = []
+        for read in self._read_ahead(connector, items):
+            progress.read(read.item.name)
+            if read.refusal:
+                self._refuse(connector.source, read.item, read.refusal, report)
+            elif read.version:
+                waiting.append(read.version)
+                progress.chunked(len(read.version.chunks))
+            else:
+                report.deferred.append(read.item.uri)
+            if sum(len(each.chunks) for each in waiting) >= CHUNKS_A_BATCH:
+                self._flush(waiting, report, progress)
+        self._flush(waiting, report, progress)
+
+    def _flush(self, waiting: list[NewVersion], report: SyncReport, progress: SyncProgress) -> None:
+        if not waiting:
+            return
+        report.embedded += self.write(waiting, progress.embedded)
+        report.written += len(waiting)
+        report.chunks += sum(len(each.chunks) for each in waiting)
+        waiting.clear()
+
+    def _refuse(self, source: str, item: Item, refusal: DocumentRefused, report: SyncReport) -> None:
+        self._catalog.refuse(
+            Refusal(
+                document_id=document_id(self._tenant, source, item.item_id),
+                source=source,
+                item_id=item.item_id,
+                uri=item.uri,
+                change_token=item.change_token,
+                acl_id=acl_id(self._tenant, source, item.acl_reference),
+                reason=refusal.reason,
+                detail=refusal.detail,
+            )
+        )
+        report.refused.append((item.uri, str(refusal)))
+
+    def _read_ahead(self, connector: Connector, items: Sequence[Item]) -> Iterator[_Read]:
+        """Reads items in parallel, a bounded number ahead of the writing, in order of completion."""
+        upcoming = iter(items)
+        with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
+            running: set[Future[_Read]] = set()
+            try:
+                while True:
+                    while len(running) < READ_AHEAD and (item := next(upcoming, None)):
+                        running.add(pool.submit(self._read, connector, item))
+                    if not running:
+                        return
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    for each in finished:
+                        yield each.result()
+            finally:
+                for each in running:
+                    each.cancel()
+
+    def _read(self, connector: Connector, item: Item) -> _Read:
+        identifier = document_id(self._tenant, connector.source, item.item_id)
+        try:
+            data = connector.fetch(item)
+            extraction = self._parse(data, item.name)
+            chunks = self._chunker.chunk(identifier, extraction, self._detector.detect)
+            if not chunks:
+                raise DocumentRefused(RefusalReason.NO_TEXT, "nothing is left to index after reading it")
+        except (ItemChanged, ItemGone):
+            return _Read(item)
+        except DocumentRefused as refusal:
+            return _Read(item, refusal=refusal)
+        about = Document(
+            id=identifier,
+            tenant=self._tenant,
+            source=connector.source,
+            uri=item.uri,
+            title=extraction.title or item.name,
+            media_type=extraction.media_type,
+            language=_main_language(chunks),
+            version=hashlib.sha256(data).hexdigest(),
+            acl_id=acl_id(self._tenant, connector.source, item.acl_reference),
+            bytes=len(data),
+            modified_at=item.modified_at,
+            passages=len(chunks),
+        )
+        return _Read(item, version=NewVersion(about, item.item_id, item.change_token, chunks))
+
+    def _write_points(self, chunks: Iterable[tuple[Chunk, str, str, Acl]], on_embedded: OnProgress | None) -> int:
+        number = 0
+        for batch in _batches(chunks, POINTS_A_WRITE):
+            vectors = self._embedder.embed_documents([each.indexed_text for each, *_ in batch], on_embedded)
+            self._index.upsert(
+                [
+                    IndexPoint(
+                        chunk_id=chunk.id,
+                        document_id=chunk.document_id,
+                        source=source,
+                        language=chunk.language,
+                        tenant=self._tenant,
+                        acl_id=place,
+                        allow=tuple(sorted(acl.allow)),
+                        deny=tuple(sorted(acl.deny)),
+                        dense=tuple(vector.tolist()),
+                        lexical=self._lexical.document(chunk.indexed_text, chunk.language),
+                    )
+                    for (chunk, source, place, acl), vector in zip(batch, vectors, strict=True)
+                ]
+            )
+            number += len(batch)
+        return number
+
+    def _follow_move(self, document: str) -> None:
+        place = self._catalog.governing_place(document)
+        if place is not None:
+            self._index.move(document, place, self._catalog.acl_of(place))
+
+
+def _main_language(chunks: Sequence[Chunk]) -> str:
+    lengths: dict[str, int] = {}
+    for chunk in chunks:
+        lengths[chunk.language] = lengths.get(chunk.language, 0) + len(chunk.text)
+    return max(sorted(lengths), key=lambda language: lengths[language])
+
+
+def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    batch: list[_T] = []
+    for value in values:
+        batch.append(value)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
