@@ -16,7 +16,7 @@ _TO_FULL_WIDTH = str.maketrans("<>", "＜＞")
 def tokenizer_files(weights: WeightFile) -> Iterator[tuple[str, str]]:
     """File names and contents that fastembed reads beside the model.
 
-    No token is declared special: `special_tokens_map.json` and `added_tokens` are empty on purpose, and begin and end are
+    No token is declared special: `special_tokens_map.json` and `added_tokens` are empty on purpose; begin and end are
     set by id. So a literal `</s>` or `<mask>` in a document stays text (see `_vocabulary`).
     """
     yield "tokenizer.json", _dump(_tokenizer(weights))
