@@ -1,0 +1,75 @@
+"""What every test gets: a printed Hypothesis seed, and no network where none is needed."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+OFFLINE_SUITES = ("unit", "contract")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+hypothesis.settings.register_profile("kustos", print_blob=True, deadline=None)
+hypothesis.settings.load_profile("kustos")
+
+
+class SocketRefused(AssertionError):
+    """A test of an offline suite reached for the network."""
+
+
+class SocketGuard:
+    """Refuses name look-ups, connections and datagrams of this process while `suite` is set.
+
+    An audit hook sees every Python-level socket, whichever library opens it, and cannot be patched away by a test. Unix
+    sockets stay open: they are how asyncio wakes itself. Sockets of native code (Rust, C++) are not seen; the egress test
+    puts the whole demo into a network namespace for those.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self.loopback = False
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self.active or event not in {"socket.connect", "socket.sendto", "socket.getaddrinfo"}:
+            return
+        host = arguments[0] if event == "socket.getaddrinfo" else _host(arguments[1])
+        if host is None or (self.loopback and host in LOOPBACK):
+            return
+        raise SocketRefused(
+            f"{event} to {host!r} in an offline suite; use a fake, or mark the test 'loopback' if it talks to itself"
+        )
+
+
+def _host(address: object) -> object:
+    """The host of an internet address; None for a Unix socket, whose address is one text."""
+    return address[0] if isinstance(address, tuple) else None
+
+
+_GUARD = SocketGuard()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "loopback: the test may talk to 127.0.0.1, to a server that it starts itself")
+    if config.getoption("hypothesis_seed") is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(
+            f"Repeat with the same examples: pytest --hypothesis-seed={config.option.hypothesis_seed}"
+        )
+
+
+@pytest.fixture(autouse=True)
+def _offline(request: pytest.FixtureRequest) -> Iterator[None]:
+    suite = request.path.relative_to(request.config.rootpath / "tests").parts[0]
+    _GUARD.active = suite in OFFLINE_SUITES
+    _GUARD.loopback = request.node.get_closest_marker("loopback") is not None
+    yield
+    _GUARD.active = False
