@@ -39,7 +39,15 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class SyncReport:
-    """What one sync did. `deferred` items changed under the reader and are left to the next run."""
+    """What one sync did.
+
+    Attributes:
+        refused: uri and reason of items that could not be read.
+        deferred: uris of items that changed under the reader and are left to the next run.
+        unavailable: known documents that the source could not show now; nobody sees them until it does.
+        unconfirmed: documents that are missing in suspicious numbers; nobody sees them until an operator confirms.
+        embedded: texts that were really embedded; chunks that an edit left alone are not.
+    """
 
     source: str
     listed: int = 0
@@ -48,6 +56,8 @@ class SyncReport:
     rights_changed: int = 0
     moved: int = 0
     deleted: int = 0
+    unavailable: int = 0
+    unconfirmed: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: tuple[Problem, ...] = ()
@@ -99,17 +109,28 @@ class Ingestion:
             ModelUnavailable, StoreUnavailable: what was committed stays; the next run goes on from there.
         """
         progress, started = progress or Silent(), perf_counter()
-        self.follow()
         source = connector.source
         listing = connector.list(self._catalog.cursor(source) or "")
         todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
-        report = SyncReport(source, listed=len(listing.items), unchanged=todo.unchanged, problems=listing.problems)
-        self._apply_rights(source, listing, todo, report)
-        self._catalog.remove([each.document_id for each in todo.gone])
-        report.deleted = len(todo.gone)
-        self.follow()
-        self._read_and_write(connector, (*todo.new, *todo.changed), report, progress)
+        report = SyncReport(
+            source,
+            listed=len(listing.items),
+            unchanged=todo.unchanged,
+            rights_changed=len({each.reference for each in todo.access}),
+            moved=len(todo.regoverned),
+            deleted=len(todo.gone),
+            unavailable=todo.unavailable,
+            unconfirmed=todo.unconfirmed,
+            problems=listing.problems,
+        )
+        self._set_places(source, listing, todo.tightening)
+        self._catalog.regovern(
+            {each.document_id: acl_id(self._tenant, source, each.reference) for each in todo.regoverned}
+        )
+        self._catalog.remove(todo.gone)
         self._set_places(source, listing, todo.loosening)
+        self.follow()
+        self._read_and_write(connector, (*(each.item for each in todo.changed), *todo.new), report, progress)
         self.follow()
         self._index.settle()
         self._catalog.complete(source, type(connector).__name__, "", listing.cursor)
@@ -151,20 +172,10 @@ class Ingestion:
 
     def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
         known = [
-            KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference)
+            KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference, each.refused)
             for each in self._catalog.known(source)
         ]
         return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
-
-    def _apply_rights(self, source: str, listing: Listing, todo: Plan, report: SyncReport) -> None:
-        """Everything about rights that must hold before content is read, tightening first."""
-        report.rights_changed = len(todo.tightening) + len(todo.loosening)
-        self._set_places(source, listing, todo.tightening)
-        self._set_places(source, listing, todo.new_places)
-        self._catalog.regovern(
-            {each.document_id: acl_id(self._tenant, source, each.acl_reference) for each in todo.regoverned}
-        )
-        report.moved = len(todo.regoverned)
 
     def _set_places(self, source: str, listing: Listing, changes: Iterable[AccessChange]) -> None:
         places = []
@@ -240,12 +251,12 @@ class Ingestion:
             data = connector.fetch(item)
             extraction = self._parse(data, item.name)
             chunks = self._chunker.chunk(identifier, extraction, self._detector.detect)
-            if not chunks:
-                raise DocumentRefused(RefusalReason.NO_TEXT, "nothing is left to index after reading it")
         except (ItemChanged, ItemGone):
             return _Read(item)
         except DocumentRefused as refusal:
             return _Read(item, refusal=refusal)
+        if not chunks:
+            return _Read(item, refusal=DocumentRefused(RefusalReason.NO_TEXT, "there is no text in it"))
         about = Document(
             id=identifier,
             tenant=self._tenant,

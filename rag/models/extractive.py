@@ -21,10 +21,13 @@ INTRODUCTIONS = {
 }
 QUOTES = {"de": ("„", "“"), "en": ("“", "”")}
 
-_BOUNDARY = re.compile(r"(?<=[.!?…])[\"“”»)]*\s+(?=[\"„“»(]?[A-ZÄÖÜ0-9])|\n+")
+_BOUNDARY = re.compile(r"([.!?…][\"“”»)]*)\s+(?=[\"„“»(]?[A-ZÄÖÜ0-9])")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[A-Za-zÄÖÜäöü]{1,3}|[Nn]r|bzw|usw|ggf|inkl|zzgl|evtl|Abs|Art|Tel|Str|\d{1,3})\.$"
+    r"(?:^|[\s(])(?:[A-Za-z]|Dr|Prof|Hr|Fr|Nr|Abs|Art|Ziff|Anl|bzw|ggf|inkl|zzgl|evtl|vgl|ca|max|min|Tel|Str|St|Mr|Mrs|Ms"
+    r"|No|vs|e\.g|i\.e)\.$"
 )
+_DAY = re.compile(r"(?:^|\s)\d{1,2}\.$")
+_MONTH = re.compile(r"Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,15 @@ class ExtractiveAnswerer:
 def split_sentences(text: str) -> list[str]:
     """Sentences of `text` in order, without surrounding white space. Line ends separate, abbreviations do not."""
     sentences: list[str] = []
-    for piece in _BOUNDARY.split(text):
-        piece = piece.strip()
-        if not piece:
-            continue
-        if sentences and _ABBREVIATION.search(sentences[-1]):
+    for line in _BOUNDARY.sub(r"\1\n", text).splitlines():
+        piece = line.strip()
+        if sentences and piece and _goes_on(sentences[-1], piece):
             sentences[-1] = f"{sentences[-1]} {piece}"
-        else:
+        elif piece:
             sentences.append(piece)
     return sentences
+
+
+def _goes_on(sentence: str, following: str) -> bool:
+    """Whether the full stop at the end of `sentence` belongs to an abbreviation or to the day of a date."""
+    return bool(_ABBREVIATION.search(sentence) or (_DAY.search(sentence) and _MONTH.match(following)))

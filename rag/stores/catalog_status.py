@@ -102,6 +102,12 @@ class CatalogStatus:
             )
             return [RefusalStatus(*row) for row in rows]
 
+    def document_at(self, uri: str) -> str | None:
+        """Id of the document at an address; None if there is none."""
+        statement = select(documents.c.id).where(documents.c.tenant == self._tenant, documents.c.uri == uri)
+        with self._catalog.reading() as connection:
+            return connection.execute(statement).scalar()
+
     def open_tasks(self) -> int:
         """Index tasks that are not done: how far the index lags behind the catalog."""
         with self._catalog.reading() as connection:

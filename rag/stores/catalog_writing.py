@@ -42,6 +42,7 @@ class KnownItem:
     uri: str
     change_token: str
     acl_reference: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class CatalogWriter:
         )
         with self._catalog.reading() as connection:
             items = {row.id: KnownItem(*row) for row in connection.execute(current)}
-            items |= {row.document_id: KnownItem(*row) for row in connection.execute(refused)}
+            items |= {row.document_id: KnownItem(*row, refused=True) for row in connection.execute(refused)}
         return sorted(items.values(), key=lambda each: each.item_id)
 
     def places(self, source: str) -> Mapping[str, Acl]:
@@ -113,7 +114,7 @@ class CatalogWriter:
             return {reference: acl(allow, deny) for reference, allow, deny in rows}
 
     def set_places(self, source: str, places: Iterable[Place]) -> int:
-        """Writes governing places in one transaction and returns how many changed; at its commit the new rights hold."""
+        """Writes governing places in one transaction; at its commit the new rights hold. Returns how many changed."""
         now, changed = datetime.now(UTC), 0
         with self._catalog.writing() as connection:
             for place in places:

@@ -1,0 +1,298 @@
+"""The commands of `kustos`. Each parses, makes one call, and prints; heavy modules are imported where they are used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from api.cli.output import err, note, out, plain, print_json, print_table, typed_failures
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
+
+AS_HELP = "Sample account to ask as; its token comes from the demo issuer."
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+AS = click.option("--as", "who", required=True, metavar="WHO", help=AS_HELP)
+
+
+def settings() -> Settings:
+    """Settings from the environment, read once per command."""
+    from rag.settings import Settings
+
+    return Settings.from_mapping(os.environ)
+
+
+class _Lazy(click.Group):
+    """A group whose `eval` commands are imported only when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "eval"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "eval":
+            from eval.cli import evaluate
+
+            return evaluate
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def kustos() -> None:
+    """Answers questions from your company's documents, and shows each person only what that person may read.
+
+    \b
+    Begin with the sample company:
+      kustos demo --once            take it in, and ask two questions as three people
+      kustos serve                  then open http://127.0.0.1:8080
+    \b
+    Your own documents:
+      kustos ingest /srv/share --source share     take in a folder with its rights
+      kustos status                               what is there, what could not be read
+
+    Settings come from the environment as KUSTOS_...; data lives in the folder KUSTOS_HOME (.kustos).
+    Exit status is 0, 1 for a failure, 2 for wrong usage. Data goes to stdout, everything else to stderr.
+    """
+
+
+@kustos.command()
+@click.option("--host", help="Address to listen on. Default: KUSTOS_HOST, 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: KUSTOS_PORT, 8080.")
+@typed_failures
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the API and the page until interrupted."""
+    from dataclasses import replace
+
+    from api.service import serve as run
+
+    base = settings()
+    run(replace(base, host=host or base.host, port=port or base.port))
+
+
+@kustos.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="PATH...")
+@click.option("--source", metavar="NAME", help="Name of the source; part of every document's address, so keep it.")
+@click.option("--watch", is_flag=True, help="Stay and take in changes as they happen.")
+@click.option("--confirm-deletions", is_flag=True, help="Believe a source that suddenly lost most of its documents.")
+@click.option("--rebuild", is_flag=True, help="Fill a new index from the catalog, for instance for another model.")
+@JSON
+@typed_failures
+def ingest(
+    paths: tuple[Path, ...], source: str | None, watch: bool, confirm_deletions: bool, rebuild: bool, as_json: bool
+) -> None:
+    """Take in folders with their rights, or bring them up to date.
+
+    Rights come from _access.yaml and NAME.access.yaml files (docs/access-files.md); a folder without any is shown to
+    nobody. What did not change is neither read nor embedded again. Several folders become sources NAME-FOLDER.
+    """
+    from api.cli import ingesting
+
+    if rebuild:
+        ingesting.rebuild(settings(), as_json=as_json)
+        if not paths:
+            return
+    if not paths or not source:
+        raise click.UsageError("name at least one folder, and its source with --source NAME")
+    sources = ingesting.named(paths, source)
+    ingesting.ingest(settings(), sources, confirm_deletions=confirm_deletions, as_json=as_json)
+    if watch:
+        ingesting.watch(settings(), sources, as_json=as_json)
+
+
+@kustos.command()
+@click.argument("text")
+@AS
+@click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages at most.")
+@JSON
+@typed_failures
+def search(text: str, who: str, limit: int, as_json: bool) -> None:
+    """Show the passages that answer TEXT best, of those that WHO may read."""
+    from api.cli.connection import bearer, checked, connect
+
+    base = settings()
+    headers = bearer(base, who)
+    with connect(base) as client:
+        found = checked(client.post("/v1/search", json={"query": text, "limit": limit}, headers=headers)).json()
+    if as_json:
+        print_json(found)
+        return
+    rows = [[each["rank"], each["title"], each["page"] or "", each["text"][:300]] for each in found["passages"]]
+    print_table(f"{len(rows)} passages for {who}", ("", "document", "page", "passage"), rows)
+
+
+@kustos.command()
+@click.argument("text")
+@AS
+@click.option("--model", default="text-general", show_default=True, help="Who answers; see: kustos models.")
+@JSON
+@typed_failures
+def ask(text: str, who: str, model: str, as_json: bool) -> None:
+    """Answer TEXT from what WHO may read, with numbered citations."""
+    from api.cli.asking import ask as put
+    from api.cli.asking import print_citations
+    from api.cli.connection import connect
+
+    base = settings()
+    with connect(base) as client:
+        answer = put(
+            client,
+            base,
+            text,
+            who,
+            model,
+            on_text=None if as_json else lambda piece: out.print(piece, end="", markup=False),
+        )
+    if as_json:
+        print_json(answer.as_json())
+        return
+    out.print()
+    print_citations(answer)
+
+
+@kustos.command()
+@click.option("--as", "who", metavar="WHO", help=AS_HELP)
+@click.option("--refused", is_flag=True, help="Show instead what could not be read, and why; for operators.")
+@JSON
+@typed_failures
+def documents(who: str | None, refused: bool, as_json: bool) -> None:
+    """List the documents that WHO may read, or those that could not be read."""
+    from api.cli import listing
+
+    if refused == (who is not None):
+        raise click.UsageError("give either --as WHO or --refused")
+    rows = listing.refusals(settings()) if who is None else listing.readable(settings(), who)
+    if as_json:
+        print_json({"refused" if refused else "documents": rows})
+        return
+    columns = ("uri", "reason", "detail") if refused else ("id", "title", "source", "passages")
+    title = f"{len(rows)} documents " + ("could not be read" if refused else f"for {who}")
+    print_table(title, columns, [[row[column] for column in columns] for row in rows])
+
+
+@kustos.command()
+@click.argument("document")
+@AS
+@JSON
+@typed_failures
+def explain(document: str, who: str, as_json: bool) -> None:
+    """Say whether WHO may read DOCUMENT (an id or an address), by which rule and through which groups.
+
+    For operators: it tells of documents that WHO may not read.
+    """
+    from api.cli.listing import explanation
+
+    told = explanation(settings(), document, who)
+    if as_json:
+        print_json(told)
+        return
+    verdict = "may read" if told["allowed"] else "may not read"
+    out.print(f"{who} {verdict} {plain(told['source'])}", markup=False)
+    out.print(f"  rule    {told['rule']}", markup=False)
+    for chain in told["chains"]:
+        out.print(f"  through {' → '.join(map(plain, chain))}", markup=False)
+    out.print(f"  entry   {plain(told['origin'])}", markup=False)
+    if told["problem"]:
+        out.print(f"  problem {plain(told['problem'])}", markup=False)
+
+
+@kustos.command()
+@JSON
+@typed_failures
+def status(as_json: bool) -> None:
+    """Show the sources: documents, passages, what was refused and what is wrong with rights."""
+    from api.cli.listing import state
+
+    told = state(settings())
+    if as_json:
+        print_json(told)
+        return
+    rows = [
+        [
+            each["source"],
+            each["documents"],
+            each["passages"],
+            sum(each["refused"].values()),
+            each["without_readers"],
+            each["synced_at"] or "never",
+        ]
+        for each in told["sources"]
+    ]
+    print_table("Sources", ("source", "documents", "passages", "refused", "for nobody", "last sync"), rows)
+    for each in told["sources"]:
+        for reference, problem in each["access_problems"]:
+            note(f"{each['source']}: {reference}: {problem}")
+    note(f"index tasks open: {told['index_tasks_open']}; candidates the catalog refused so far: {told['stale_index']}")
+
+
+@kustos.command()
+@JSON
+@typed_failures
+def doctor(as_json: bool) -> None:
+    """Check this installation and say what to do about what is wrong. Exit status 1 if anything is."""
+    from api.cli.doctor import examine
+
+    findings = examine(settings())
+    if as_json:
+        print_json({"findings": [each.as_json() for each in findings]})
+    else:
+        print_table("Findings", ("check", "", "what"), [[each.check, each.state, each.detail] for each in findings])
+    if any(each.state == "wrong" for each in findings):
+        raise SystemExit(1)
+
+
+@kustos.command()
+@AS
+@JSON
+@typed_failures
+def token(who: str, as_json: bool) -> None:
+    """Print a short-lived token for a sample account, for use with curl or an OpenAI client."""
+    from api.cli.connection import bearer
+
+    value = bearer(settings(), who)["Authorization"].removeprefix("Bearer ")
+    print_json({"token": value}) if as_json else click.echo(value)
+
+
+@kustos.command()
+@JSON
+@typed_failures
+def models(as_json: bool) -> None:
+    """List the models: what runs behind each name, whether it is here, and the command that fetches it."""
+    from rag.models.inventory import inventory
+
+    rows = [each.as_json() for each in inventory(settings())]
+    if as_json:
+        print_json({"models": rows})
+        return
+    columns = ("name", "kind", "runtime", "available", "languages", "licence", "fetch")
+    print_table("Models", columns, [[row[column] for column in columns] for row in rows])
+
+
+@kustos.command()
+@click.option("--once", is_flag=True, envvar="ONCE", help="Stop after the answers instead of serving.")
+@click.option(
+    "--examples",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("examples"),
+    show_default=True,
+    help="Folder of the sample company.",
+)
+@typed_failures
+def demo(once: bool, examples: Path) -> None:
+    """Set up the sample company, ask its questions as three people, then serve.
+
+    This starts the demo issuer for this home: whoever reaches this machine's loopback can then sign in as any sample
+    account. Never do it in a home that holds real documents.
+    """
+    from api.cli.demo import run
+
+    run(settings(), examples)
+    if once:
+        return
+    from api.service import serve as serve_now
+
+    base = settings()
+    err.print(f"\nSign in at [bold]http://{base.host}:{base.port}[/] as one of the sample accounts,")
+    err.print("or take a token for curl or an OpenAI client: .venv/bin/kustos token --as WHO")
+    serve_now(base)

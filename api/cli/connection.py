@@ -1,0 +1,133 @@
+"""How a command reaches Kustos: always over HTTP, always with a verified token, whether a service runs or not.
+
+If a service holds this home, the command talks to it. If none does, the command is the service for as long as it runs,
+on a private socket that nobody else can reach. So there is one way in, and the command line can do nothing that the API
+would not allow.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from api.demo_issuer import DemoIssuer
+from api.local_operator import LocalOperator
+from api.service import open_service
+from rag.errors import BadInput, KustosError, Misconfigured, NotAuthenticated, NotFound, Unavailable
+from rag.settings import Settings
+
+START_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 600.0
+_LOOPBACK = "http://127.0.0.1"
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the running service, or of one that lives as long as the block.
+
+    Raises:
+        KustosError: the service cannot be opened; the message says why and what to do.
+    """
+    running = _running_service(settings)
+    if running is not None:
+        with running:
+            yield running
+        return
+    with open_service(settings) as service, tempfile.TemporaryDirectory(prefix="kustos-") as folder:
+        socket = Path(folder) / "service.sock"
+        server = uvicorn.Server(uvicorn.Config(service.app, uds=str(socket), log_level="error", access_log=False))
+        thread = threading.Thread(target=server.run, name="private service")
+        thread.start()
+        try:
+            client = httpx.Client(
+                transport=httpx.HTTPTransport(uds=str(socket), retries=0),
+                base_url=_LOOPBACK,
+                timeout=ANSWER_TIMEOUT_S,
+            )
+            with client:
+                _await(server, thread)
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def bearer(settings: Settings, who: str) -> dict[str, str]:
+    """Header with a token for a sample account, from the demo issuer and no other.
+
+    Raises:
+        Misconfigured: this home has no demo issuer.
+        NotFound: no such sample account.
+    """
+    issuer = DemoIssuer.load(settings.home)
+    if issuer is None:
+        raise Misconfigured(
+            f"--as works with the sample accounts of the demo issuer only, and {settings.home} has none; "
+            "set the demo up with: kustos demo --once"
+        )
+    return {"Authorization": f"Bearer {issuer.token(who)}"}
+
+
+def operator(settings: Settings) -> dict[str, str]:
+    """Header that proves the right to read this home's files, which is what operating means here."""
+    return {"Authorization": f"Bearer {LocalOperator.load(settings.home).key}"}
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """The response, if it is a success.
+
+    Raises:
+        BadInput, NotAuthenticated, NotFound, Unavailable, KustosError: by status, with the service's message.
+    """
+    if response.is_success:
+        return response
+    response.read()
+    kinds: dict[int, type[KustosError]] = {401: NotAuthenticated, 404: NotFound, 503: Unavailable}
+    kind = kinds.get(response.status_code, BadInput if response.status_code < 500 else KustosError)
+    raise kind(_message(response))
+
+
+def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a streamed reply, as they arrive."""
+    for line in response.iter_lines():
+        if line.strip():
+            yield json.loads(line)
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered with status {response.status_code}"
+
+
+def _running_service(settings: Settings) -> httpx.Client | None:
+    url = LocalOperator.running_url(settings.home)
+    if url is None:
+        return None
+    client = httpx.Client(base_url=url, timeout=ANSWER_TIMEOUT_S, trust_env=False)
+    try:
+        client.get("/healthz", timeout=2.0).raise_for_status()
+    except httpx.HTTPError:
+        client.close()
+        return None
+    return client
+
+
+def _await(server: uvicorn.Server, thread: threading.Thread) -> None:
+    waited = threading.Event()
+    for _ in range(int(START_TIMEOUT_S / 0.01)):
+        if server.started:
+            return
+        if not thread.is_alive():
+            break
+        waited.wait(0.01)
+    raise Unavailable("the private service of this command did not start")

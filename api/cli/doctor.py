@@ -1,0 +1,105 @@
+"""Checks of an installation. Each says what it found and, where something is wrong, what to do."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rag.models.inventory import inventory
+
+from api.demo_issuer import DemoIssuer
+from api.local_operator import LocalOperator
+from rag.bootstrap import open_kustos, open_records
+from rag.errors import KustosError, StoreUnavailable
+from rag.settings import Settings
+
+State = Literal["good", "note", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    state: State
+    detail: str
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every check, in the order in which a person would repair."""
+    checks = (_home, _catalog, _models, _index, _sources, _demo)
+    return [finding for check in checks for finding in _guarded(check, settings)]
+
+
+def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    try:
+        return list(check(settings))
+    except KustosError as error:
+        return [Finding(check.__name__.strip("_"), "wrong", str(error))]
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    if not settings.home.exists():
+        yield Finding("home", "note", f"{settings.home} does not exist yet; the first command creates it")
+    elif stat.S_IMODE(settings.home.stat().st_mode) & 0o077:
+        yield Finding("home", "wrong", f"others can look into {settings.home}; run: chmod 700 {settings.home}")
+    else:
+        yield Finding("home", "good", f"{settings.home} is private")
+
+
+def _catalog(settings: Settings) -> Iterator[Finding]:
+    records = open_records(settings)
+    lag = records.status.open_tasks()
+    yield Finding("catalog", "good", f"{records.status.passages()} passages, {lag} index tasks open")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    for model in inventory(settings):
+        if model.name == settings.embedder and not model.available:
+            yield Finding(
+                "models", "wrong", f"the embedding model {model.name} is not here; fetch it with: {model.fetch}"
+            )
+    here = [model.name for model in inventory(settings) if model.available]
+    generating = "text-general" in here
+    yield Finding("models", "good" if generating else "note", f"available: {', '.join(here) or 'none'}")
+    if not generating:
+        yield Finding("models", "note", "no chat model: answers quote the best sentences instead of writing")
+
+
+def _index(settings: Settings) -> Iterator[Finding]:
+    if LocalOperator.running_url(settings.home):
+        yield Finding("index", "note", "a service holds the index; ask it with: kustos search")
+        return
+    try:
+        kustos = open_kustos(settings)
+    except StoreUnavailable as error:
+        yield Finding("index", "note", str(error))
+        return
+    try:
+        points, passages = kustos.points(), kustos.records.status.passages()
+    finally:
+        kustos.close()
+    if points == passages:
+        yield Finding("index", "good", f"{points} points, one for every passage")
+    else:
+        yield Finding("index", "wrong", f"{points} points for {passages} passages; run: kustos ingest --rebuild")
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    for source in open_records(settings).status.sources():
+        for reference, problem in source.access_problems:
+            yield Finding("rights", "wrong", f"{source.source}, {reference}: {problem}")
+        if source.without_readers:
+            yield Finding("rights", "note", f"{source.source}: {source.without_readers} documents are for nobody")
+
+
+def _demo(settings: Settings) -> Iterator[Finding]:
+    if DemoIssuer.load(settings.home) is None:
+        return
+    if settings.issuer:
+        yield Finding("demo", "wrong", "the demo issuer and a real one share this home; remove demo.json from it")
+    else:
+        yield Finding("demo", "note", "sample accounts can sign in without a password; never with real documents")

@@ -1,0 +1,122 @@
+"""Takes in folders: through the service that holds the index, or as that service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.cli.connection import checked, connect, events, operator
+from api.cli.output import note, plain, print_json, progress_bar
+from rag.errors import KustosError
+from rag.settings import Settings
+
+Source = tuple[str, Path]
+WATCH_INTERVAL_S = 300.0
+
+
+def named(paths: Sequence[Path], source: str) -> list[Source]:
+    """Source names for folders: NAME for one, NAME-FOLDER for several."""
+    if len(paths) == 1:
+        return [(source, paths[0].resolve())]
+    names = [f"{source}-{path.resolve().name}" for path in paths]
+    if len(set(names)) < len(names):
+        raise click.UsageError("two of the folders have the same name; take them in one by one, each with its --source")
+    return list(zip(names, (path.resolve() for path in paths), strict=True))
+
+
+def ingest(settings: Settings, sources: Sequence[Source], *, confirm_deletions: bool, as_json: bool) -> None:
+    """One sync of each source, with progress on stderr and the reports on stdout.
+
+    Raises:
+        KustosError: the first sync that failed; what was committed before stays.
+    """
+    reports = [sync(settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources]
+    if as_json:
+        print_json({"sources": reports})
+        return
+    for report in reports:
+        click.echo(summary(report))
+
+
+def sync(settings: Settings, name: str, path: Path, *, confirm_deletions: bool = False) -> dict[str, Any]:
+    """The report of one sync, see `ingest.pipeline.SyncReport`."""
+    body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions}
+    report: dict[str, Any] = {}
+    with (
+        connect(settings) as client,
+        client.stream("POST", "/v1/operator/ingest", json=body, headers=operator(settings)) as response,
+        progress_bar(name) as advance,
+    ):
+        for event in events(checked(response)):
+            advance(event)
+            if event["event"] == "failed":
+                raise KustosError(event["message"])
+            if event["event"] == "done":
+                report = event["report"]
+    return report
+
+
+def watch(settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:
+    """Syncs a source whenever something in it changed, until interrupted."""
+    from connectors.filesystem import FilesystemConnector
+
+    stop = threading.Event()
+
+    def follow(name: str, path: Path) -> None:
+        for _ in FilesystemConnector(name, path).watch(stop, WATCH_INTERVAL_S):
+            try:
+                ingest(settings, [(name, path)], confirm_deletions=False, as_json=as_json)
+            except KustosError as error:
+                note(f"{name}: {error}; the next change or {WATCH_INTERVAL_S:.0f} s will try again")
+
+    threads = [threading.Thread(target=follow, args=source, daemon=True) for source in sources]
+    for thread in threads:
+        thread.start()
+    note(f"watching {', '.join(str(path) for _, path in sources)}; stop with Ctrl-C")
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        stop.set()
+
+
+def rebuild(settings: Settings, *, as_json: bool) -> None:
+    """Fills an index of the configured model from the catalog, then lets go of the old one.
+
+    Raises:
+        StoreUnavailable: a service holds the index; stop it first.
+    """
+    from ingest.bootstrap import rebuild_index
+
+    with progress_bar("catalog") as advance:
+        number = rebuild_index(
+            settings,
+            on_total=lambda total: advance({"event": "chunked", "chunks": total}),
+            on_embedded=lambda done: advance({"event": "embedded", "chunks": done}),
+        )
+    if as_json:
+        print_json({"passages": number, "model": settings.embedder})
+    else:
+        click.echo(f"{number} passages embedded with {settings.embedder}")
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One sync in a few lines, for people."""
+    lines = [
+        f"{report['source']}: {report['listed']} documents, {report['unchanged']} unchanged, "
+        f"{report['written']} taken in, "
+        f"{len(report['refused'])} refused, {report['deleted']} deleted; {report['embedded']} passages embedded, "
+        f"rights of {report['rights_changed']} places changed, {report['seconds']:.1f} s"
+    ]
+    lines += [f"  refused   {plain(uri)}: {plain(reason)}" for uri, reason in report["refused"]]
+    lines += [f"  put off   {plain(uri)}: it changed while it was read" for uri in report["deferred"]]
+    lines += [f"  problem   {plain(each['where'])}: {plain(each['detail'])}" for each in report["problems"]]
+    if report["unavailable"]:
+        lines.append(f"  {report['unavailable']} documents cannot be listed now; nobody sees them until they can")
+    if report["unconfirmed"]:
+        lines.append(f"  {report['unconfirmed']} documents are missing; if that is right: --confirm-deletions")
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""What commands print: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rag.errors import KustosError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+P = ParamSpec("P")
+
+
+def print_json(data: object) -> None:
+    """One JSON document on stdout, readable by scripts and people."""
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(plain(str(cell))) for cell in row))
+    out.print(table)
+
+
+def plain(text: str) -> str:
+    """`text` without control characters: document titles may hold terminal escapes (IN-16)."""
+    return "".join(" " if (ord(each) < 32 and each != "\n") or 127 <= ord(each) < 160 else each for each in text)
+
+
+def note(text: str) -> None:
+    """A remark for people, on stderr."""
+    err.print(text, markup=False)
+
+
+def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
+    """Ends a command with exit status 1 and the message of the error, which says what to do."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KustosError as error:
+            raise click.ClickException(plain(str(error))) from error
+
+    return run
+
+
+@contextmanager
+def progress_bar(total_label: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A pair of bars on stderr for a running sync; quiet where stderr is no terminal.
+
+    Yields a function that takes the sync's events as the operator route sends them.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bars:
+        reading = bars.add_task(f"reading {total_label}", total=0)
+        embedding = bars.add_task("embedding passages", total=0)
+        chunks = 0
+
+        def advance(event: Mapping[str, Any]) -> None:
+            nonlocal chunks
+            match event.get("event"):
+                case "listed":
+                    bars.update(reading, total=event["items"])
+                case "read":
+                    bars.advance(reading)
+                case "chunked":
+                    chunks += event["chunks"]
+                    bars.update(embedding, total=chunks)
+                case "embedded":
+                    bars.advance(embedding, event["chunks"])
+
+        yield advance
