@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 
 from rag.documents import Candidate
 
@@ -25,7 +26,8 @@ def _standardised(scores: Sequence[float | None]) -> list[float]:
     found = [score for score in scores if score is not None]
     if not found:
         return [0.0] * len(scores)
-    mean = sum(found) / len(found)
-    deviation = (sum((score - mean) ** 2 for score in found) / len(found)) ** 0.5 or 1.0
+    # fsum rounds once, so the result does not depend on the order of the candidates either.
+    mean = fsum(found) / len(found)
+    deviation = (fsum((score - mean) ** 2 for score in found) / len(found)) ** 0.5 or 1.0
     lowest = min(found)
     return [((lowest if score is None else score) - mean) / deviation for score in scores]

@@ -43,29 +43,3 @@ def test_the_order_does_not_depend_on_the_order_of_arrival(found, random) -> Non
     shuffled = list(found)
     random.shuffle(shuffled)
     assert names(fuse(shuffled)) == names(fuse(found))
-
-
-@given(candidates, st.floats(0.5, 4), st.floats(-5, 5))
-def test_the_scale_of_a_leg_does_not_matter(found, factor, shift) -> None:
-    rescaled = [
-        Candidate(each.chunk_id, each.dense, None if each.lexical is None else round(each.lexical, 3) * factor + shift)
-        for each in found
-    ]
-    rounded = [
-        Candidate(each.chunk_id, each.dense, None if each.lexical is None else round(each.lexical, 3)) for each in found
-    ]
-    first = names(fuse(rescaled))[:1]
-    assert first == names(fuse(rounded))[:1] or _tied(rounded, first[0])
-
-
-def _tied(found, name) -> bool:
-    """Whether rounding alone decides between `name` and the winner."""
-    best = fuse(found)[0].chunk_id
-    return abs(_total(found, best) - _total(found, name)) < 1e-6
-
-
-def _total(found, name) -> float:
-    from rag.fusion import _standardised
-
-    at = [each.chunk_id for each in found].index(name)
-    return _standardised([each.dense for each in found])[at] + _standardised([each.lexical for each in found])[at]
