@@ -1,0 +1,1 @@
+"""Turns the readable sources in `examples/content` into the files of the sample company."""
