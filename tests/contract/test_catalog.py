@@ -1,0 +1,259 @@
+"""The catalog's contract, over SQLite and PostgreSQL: what is current, who governs it, and what the index still owes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from rag.access.acl import Acl
+from rag.access.audit import Action, AuditRecord, Outcome, Purpose
+from rag.access.principals import Principal
+from rag.documents import Chunk, Document, acl_id, chunk_id, content_hash, document_id
+from rag.errors import Misconfigured, RefusalReason, StoreUnavailable
+from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_schema import metadata
+from rag.stores.catalog_status import CatalogStatus
+from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
+
+TENANT, SOURCE = "main", "share"
+SALES, HR = Principal("kc:r:group:/sales"), Principal("kc:r:group:/hr")
+
+
+@pytest.fixture
+def writer(catalog: Catalog) -> CatalogWriter:
+    written = CatalogWriter(catalog, TENANT)
+    written.set_places(
+        SOURCE, [Place("folder:sales", Acl.of({SALES}), "sales/_access.yaml"), Place("none", Acl.nobody(), "")]
+    )
+    return written
+
+
+@pytest.fixture
+def reader(catalog: Catalog) -> CatalogReader:
+    return CatalogReader(catalog)
+
+
+def version(item: str, *texts: str, place: str = "folder:sales", token: str = "1") -> NewVersion:
+    identifier = document_id(TENANT, SOURCE, item)
+    chunks = []
+    for ordinal, each in enumerate(texts, start=1):
+        digest = content_hash(("Heading",), each, "en")
+        name = chunk_id(identifier, digest, 0)
+        chunks.append(Chunk(name, identifier, ordinal, each, ("Heading",), None, 0, len(each), "en", digest))
+    document = Document(
+        identifier, TENANT, SOURCE, f"file://share/{item}", item.title(), "text/plain", "en",
+        f"{token:0>64}", acl_id(TENANT, SOURCE, place), 10, datetime(2026, 1, 1, tzinfo=UTC), len(texts),
+    )  # fmt: skip
+    return NewVersion(document, item, token, chunks)
+
+
+def test_a_committed_version_is_current_with_text_and_rights(writer, reader) -> None:
+    new = version("a.txt", "first", "zweite – mit Umlaut ä")
+    writer.commit([new])
+    stored = reader.chunks(TENANT, [each.id for each in new.chunks])
+    assert [stored[each.id].chunk for each in new.chunks] == list(new.chunks)
+    assert {each.acl for each in stored.values()} == {Acl.of({SALES})}
+    assert stored[new.chunks[0].id].document.title == "A.Txt"
+
+
+def test_a_new_version_replaces_the_old_one_and_leaves_its_points_to_the_index(writer, reader) -> None:
+    old, new = version("a.txt", "kept", "dropped"), version("a.txt", "kept", "added", token="2")
+    writer.commit([old])
+    writer.commit([new])
+    dropped = old.chunks[1].id
+    assert reader.governing(TENANT, [dropped]) == {}
+    assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.SETTLE, (dropped,))]
+    assert old.chunks[0].id == new.chunks[0].id  # an unchanged chunk keeps its id, and so its vector
+
+
+def test_i4_nothing_of_another_tenant_is_found(writer, reader) -> None:
+    new = version("a.txt", "text")
+    writer.commit([new])
+    assert reader.governing("other", [new.chunks[0].id]) == {}
+    assert reader.chunks("other", [new.chunks[0].id]) == {}
+    assert reader.document("other", new.document.id) is None
+    assert reader.passages("other", new.document.id, 1, 9) == []
+    assert reader.acls("other") == {}
+    assert reader.documents_governed_by("other", {new.document.acl_id}, "", 10) == []
+
+
+def test_rc_01_one_row_takes_a_right_away_from_every_document_of_a_folder(writer, reader) -> None:
+    versions = [version(f"{number}.txt", f"text {number}") for number in range(20)]
+    writer.commit(versions)
+    assert writer.set_places(SOURCE, [Place("folder:sales", Acl.nobody(), "sales/_access.yaml", "unreadable")]) == 1
+    governed = reader.governing(TENANT, [each.chunks[0].id for each in versions])
+    assert {each.acl for each in governed.values()} == {Acl.nobody()}
+    assert [task.kind for task in writer.tasks()] == [TaskKind.REPERMIT]
+
+
+def test_rights_that_stay_cause_no_work(writer) -> None:
+    assert writer.set_places(SOURCE, [Place("folder:sales", Acl.of({SALES}), "another origin")]) == 0
+    assert writer.tasks() == []
+
+
+def test_a_document_moves_under_another_place(writer, reader) -> None:
+    new = version("a.txt", "text")
+    writer.commit([new])
+    writer.regovern({new.document.id: acl_id(TENANT, SOURCE, "none")})
+    assert reader.document(TENANT, new.document.id).acl == Acl.nobody()
+    assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.MOVE, (new.document.id,))]
+    assert writer.governing_place(new.document.id) == acl_id(TENANT, SOURCE, "none")
+
+
+def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:
+    new = version("a.txt", "one", "two")
+    writer.commit([new])
+    writer.remove([new.document.id])
+    ids = [each.id for each in new.chunks]
+    assert reader.document(TENANT, new.document.id) is None
+    assert reader.chunks(TENANT, ids) == {}
+    assert writer.not_current(ids) == ids
+    assert [set(task.subject) for task in writer.tasks()] == [set(ids)]
+    assert writer.known(SOURCE) == []
+
+
+def test_ft_11_a_refusal_keeps_the_earlier_version_and_follows_the_rights_of_today(writer, reader) -> None:
+    new = version("a.txt", "text")
+    writer.commit([new])
+    refusal = Refusal(
+        new.document.id, SOURCE, "a.txt", new.document.uri, "2", new.document.acl_id, RefusalReason.DAMAGED, "cut off"
+    )
+    writer.refuse(refusal)
+    known = writer.known(SOURCE)
+    assert [(each.change_token, each.refused) for each in known] == [("2", True)]
+    assert reader.document(TENANT, new.document.id) is not None
+    writer.commit([version("a.txt", "repaired", token="3")])
+    assert [(each.change_token, each.refused) for each in writer.known(SOURCE)] == [("3", False)]
+
+
+def test_announced_points_stay_announced_until_the_task_is_done(writer) -> None:
+    writer.intend(["a", "b"])
+    (task,) = writer.tasks()
+    assert (task.kind, task.subject) == (TaskKind.SETTLE, ("a", "b"))
+    writer.done([task.id])
+    assert writer.tasks() == []
+
+
+def test_passages_come_in_order_and_only_those_asked_for(writer, reader) -> None:
+    new = version("a.txt", *[f"text {number}" for number in range(9)])
+    writer.commit([new])
+    assert [each.chunk.ordinal for each in reader.passages(TENANT, new.document.id, 3, 5)] == [3, 4, 5]
+
+
+def test_documents_are_listed_in_pages_by_code_point(writer, reader) -> None:
+    names = ["B.txt", "a.txt", "ä.txt", "Z.txt"]
+    writer.commit([version(name, name) for name in names])
+    place = {acl_id(TENANT, SOURCE, "folder:sales")}
+    first = reader.documents_governed_by(TENANT, place, "", 3)
+    rest = reader.documents_governed_by(TENANT, place, first[-1].uri, 3)
+    listed = [each.uri for each in (*first, *rest)]
+    assert listed == sorted(listed)
+    assert len(listed) == len(names)
+
+
+@pytest.mark.parametrize("start", ["kc:r:user:anna", "kc:r:group:/a/b"])
+def test_rm_03_groups_hold_groups_at_any_depth_and_cycles_end(catalog, start) -> None:
+    directory = CatalogDirectory(catalog)
+    names = [start, "kc:r:group:/1", "kc:r:group:/2", "kc:r:group:/3", "kc:r:group:/1"]
+    edges = [(Principal(one), Principal(other)) for one, other in pairwise(names)]
+    directory.replace(TENANT, "demo", edges)
+    found = directory.containers(TENANT, {Principal(start)})
+    assert found == {"kc:r:group:/1", "kc:r:group:/2", "kc:r:group:/3"}
+    assert directory.containers("other", {Principal(start)}) == frozenset()
+    assert directory.chain(TENANT, Principal(start), Principal("kc:r:group:/3")) == tuple(names[:4])
+    assert directory.chain(TENANT, Principal("kc:r:group:/3"), Principal(start)) == ()
+
+
+def test_a_change_of_memberships_grows_the_revision_and_the_same_again_does_not(catalog) -> None:
+    directory = CatalogDirectory(catalog)
+    assert directory.revision(TENANT) == 0
+    directory.replace(TENANT, "demo", [(SALES, HR)])
+    directory.replace(TENANT, "other", [(HR, SALES)])
+    assert directory.revision(TENANT) == 2
+    directory.replace(TENANT, "demo", [(SALES, HR)])
+    assert directory.revision(TENANT) == 2
+    directory.replace(TENANT, "demo", [])
+    assert directory.revision(TENANT) == 3
+    assert directory.containers(TENANT, {SALES}) == frozenset()
+
+
+def test_the_audit_log_keeps_hashes_and_counts(catalog) -> None:
+    log = CatalogAudit(catalog)
+    log.record(
+        AuditRecord(TENANT, "s", "h", Purpose(Action.SEARCH, "r", "secret?"), Outcome.RELEASED, (("c", "v"),), 3)
+    )
+    assert log.stale_index(TENANT) == 3
+    with catalog.reading() as connection:
+        assert "secret" not in str(connection.execute(text("SELECT * FROM audit")).all())
+
+
+def test_operators_see_counts_and_reasons_but_no_titles(catalog, writer) -> None:
+    writer.commit([version("a.txt", "one", "two"), version("hidden.txt", "x", place="none")])
+    writer.refuse(
+        Refusal("r", SOURCE, "b.pdf", "file://share/b.pdf", "1", "x", RefusalReason.ENCRYPTED, "needs a password")
+    )
+    writer.complete(SOURCE, "filesystem", "/srv", "cursor")
+    (state,) = CatalogStatus(catalog, TENANT).sources()
+    assert (state.documents, state.passages, state.refused, state.without_readers) == (2, 3, {"encrypted": 1}, 1)
+    assert state.synced_at is not None
+    assert [each.reason for each in CatalogStatus(catalog, TENANT).refusals()] == ["encrypted"]
+    assert CatalogStatus(catalog, TENANT).document_at("file://share/a.txt") == document_id(TENANT, SOURCE, "a.txt")
+    assert CatalogStatus(catalog, "other").sources() == []
+    assert writer.cursor(SOURCE) == "cursor"
+
+
+def test_a_failed_transaction_leaves_no_trace(catalog, writer, reader) -> None:
+    new = version("a.txt", "text")
+    broken = NewVersion(new.document, "a.txt", "1", [new.chunks[0], new.chunks[0]])
+    with pytest.raises(StoreUnavailable):
+        writer.commit([broken])
+    assert reader.document(TENANT, new.document.id) is None
+    assert writer.tasks() == []
+
+
+def test_everything_can_be_read_for_a_new_index(writer) -> None:
+    new = version("a.txt", "one", "two")
+    writer.commit([new])
+    rows = list(writer.everything())
+    assert [(chunk, source, acl) for chunk, source, _, acl in rows] == [
+        (each, SOURCE, Acl.of({SALES})) for each in new.chunks
+    ]
+    assert writer.chunk_count() == 2
+
+
+def test_the_migrations_make_the_schema_that_the_code_uses(catalog) -> None:
+    with catalog.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_opening_again_migrates_nothing(catalog_url, catalog) -> None:
+    Catalog.open(catalog_url).close()
+
+
+def test_an_error_never_carries_parameters(catalog, writer) -> None:
+    secret = "CANARY-in-a-passage"
+    new = version("a.txt", secret)
+    with pytest.raises(StoreUnavailable) as caught:
+        writer.commit([NewVersion(new.document, "a.txt", "1", [new.chunks[0], new.chunks[0]])])
+    assert secret not in str(caught.value)
+
+
+def test_ft_05_a_database_that_does_not_answer_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        Catalog.open("postgresql://kustos@/kustos?host=/nowhere")
+    with pytest.raises(StoreUnavailable):
+        Catalog.open(sqlite_url(Path("/proc/catalog.db")))
+
+
+def test_a_url_of_an_unknown_kind_is_refused_with_the_setting_that_holds_it() -> None:
+    with pytest.raises(Misconfigured, match="KUSTOS_CATALOG_URL"):
+        Catalog.open("oracle://x")
