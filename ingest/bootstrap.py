@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ingest.chunking import Chunker
 from ingest.pipeline import Ingestion
 from ingest.sandbox import ParserPool
-from rag.bootstrap import Kustos
+from rag.bootstrap import Kustos, open_kustos, remove_other_indexes
+from rag.ports import OnProgress
+from rag.settings import Settings
 
 
 @contextmanager
@@ -26,3 +28,25 @@ def open_ingestion(kustos: Kustos) -> Iterator[Ingestion]:
             chunker=Chunker(kustos.embedder.count_tokens),
             parse=pool.parse,
         )
+
+
+def rebuild_index(
+    settings: Settings, on_total: Callable[[int], None] | None = None, on_embedded: OnProgress | None = None
+) -> int:
+    """Builds the index of the configured model from the catalog, then removes those of other models.
+
+    Until it is complete the old index stays as it is. Returns passages written.
+
+    Raises:
+        ModelUnavailable, StoreUnavailable: nothing was removed; the next attempt begins anew.
+    """
+    kustos = open_kustos(settings, rebuild=True)
+    try:
+        if on_total:
+            on_total(kustos.records.status.passages())
+        with open_ingestion(kustos) as ingestion:
+            written = ingestion.rebuild(on_embedded)
+    finally:
+        kustos.close()
+    remove_other_indexes(settings, kustos.embedder.profile)
+    return written

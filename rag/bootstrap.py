@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rag.models.extractive import ExtractiveAnswerer
 from rag.models.language import LinguaDetector
 from rag.models.lexical import Bm25Encoder
 from rag.models.ollama import OllamaModels
+from rag.models.registry import embedding_model, served_models
 from rag.ports import ChunkWriter, Embedder, Index, LanguageDetector, LexicalEncoder
 from rag.retrieval import Retrieval
 from rag.settings import Settings
@@ -95,7 +97,8 @@ def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
     directory = Directory(records.directory)
     gate = Gate(index.reader, CatalogReader(records.catalog), directory, CatalogAudit(records.catalog))
     retrieval = Retrieval(gate, embedder, lexical, detector, settings.languages)
-    answerers = Answerers(OllamaModels(settings.ollama_url), ExtractiveAnswerer(embedder), settings.chat_model)
+    served = served_models(embedding_model(settings.embedder), settings.chat_model)
+    answerers = Answerers(OllamaModels(settings.ollama_url), ExtractiveAnswerer(embedder), served)
 
     def close() -> None:
         index.close()
@@ -117,7 +120,7 @@ def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
 
 
 def open_index(settings: Settings, profile: IndexProfile, *, rebuild: bool) -> Index:
-    """The index of this profile: one folder or collection per profile, so that another model builds beside the live one.
+    """The index of this profile: a folder or collection of its own, so that another model builds beside the live one.
 
     Raises:
         IndexMismatch: there is an index, but of another profile.
@@ -133,6 +136,14 @@ def open_index(settings: Settings, profile: IndexProfile, *, rebuild: bool) -> I
             "re-index with: kustos ingest --rebuild"
         )
     return EdgeIndex.open(folder / name, profile)
+
+
+def remove_other_indexes(settings: Settings, profile: IndexProfile) -> None:
+    """Removes the embedded indexes of every other profile, once the one of `profile` is complete."""
+    keep = f"{settings.tenant}-{profile.fingerprint()}"
+    for each in (settings.home / "index").glob(f"{settings.tenant}-*"):
+        if each.name != keep:
+            shutil.rmtree(each)
 
 
 def _other_index(folder: Path) -> Path | None:
