@@ -27,13 +27,13 @@ def sha256(path: Path) -> str:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror}); fetch the model again") from error
 
 
-def fingerprint(folder: Path) -> str:
-    """sha256 hex over everything in `folder` that a vector depends on: weights and tokenizer.
+def fingerprint(folder: Path, model: str = MODEL) -> str:
+    """sha256 hex over what a vector depends on: the weights in the file `model` of `folder`, and the tokenizer.
 
     Raises:
         ModelUnavailable: one of the two is not there.
     """
-    return hashlib.sha256("".join(sha256(folder / name) for name in (MODEL, TOKENIZER)).encode()).hexdigest()
+    return hashlib.sha256("".join(sha256(folder / name) for name in (model, TOKENIZER)).encode()).hexdigest()
 
 
 def write_manifest(folder: Path, facts: Mapping[str, str]) -> None:
