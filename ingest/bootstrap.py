@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ingest.chunking import Chunker
 from ingest.pipeline import Ingestion
 from ingest.sandbox import ParserPool
-from rag.bootstrap import Kustos, open_kustos, remove_other_indexes
+from rag.bootstrap import Kustos, open_kustos, switch_index
 from rag.ports import OnProgress
 from rag.settings import Settings
 
@@ -48,5 +48,5 @@ def rebuild_index(
             written = ingestion.rebuild(on_embedded)
     finally:
         kustos.close()
-    remove_other_indexes(settings, kustos.embedder.profile)
+    switch_index(settings, kustos.embedder.profile)
     return written

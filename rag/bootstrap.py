@@ -32,6 +32,8 @@ from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from rag.stores.qdrant import QdrantIndex
 
+_BUILDING = ".building"
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -82,7 +84,7 @@ def open_records(settings: Settings) -> Records:
 
 
 def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
-    """Everything that reads. With `rebuild` an index of another profile is no error: an empty one is begun.
+    """Everything that reads. With `rebuild` an empty index is begun beside the live one, whatever its profile.
 
     Raises:
         Misconfigured: a setting is wrong.
@@ -130,7 +132,10 @@ def open_index(settings: Settings, profile: IndexProfile, *, rebuild: bool) -> I
     if settings.qdrant_url:
         return QdrantIndex.open(settings.qdrant_url, name, profile, api_key=settings.qdrant_api_key or None)
     folder = settings.home / "index"
-    if not rebuild and not (folder / name).exists() and (other := _other_index(folder)):
+    if rebuild:
+        shutil.rmtree(folder / f"{name}{_BUILDING}", ignore_errors=True)
+        return EdgeIndex.open(folder / f"{name}{_BUILDING}", profile)
+    if not (folder / name).exists() and (other := _live_index(folder)):
         raise IndexMismatch(
             f"the index {other.name} was built with another embedding model than {profile.model}; "
             "re-index with: kustos ingest --rebuild"
@@ -138,13 +143,20 @@ def open_index(settings: Settings, profile: IndexProfile, *, rebuild: bool) -> I
     return EdgeIndex.open(folder / name, profile)
 
 
-def remove_other_indexes(settings: Settings, profile: IndexProfile) -> None:
-    """Removes the embedded indexes of every other profile, once the one of `profile` is complete."""
-    keep = f"{settings.tenant}-{profile.fingerprint()}"
-    for each in (settings.home / "index").glob(f"{settings.tenant}-*"):
-        if each.name != keep:
-            shutil.rmtree(each)
+def switch_index(settings: Settings, profile: IndexProfile) -> None:
+    """Makes the index that a rebuild has completed the live one, and removes every other. Nothing may be open."""
+    if settings.qdrant_url:
+        return
+    folder = settings.home / "index"
+    name = f"{settings.tenant}-{profile.fingerprint()}"
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / f"{name}{_BUILDING}").rename(folder / name)
+    for other in folder.iterdir():
+        if other.name != name:
+            shutil.rmtree(other)
 
 
-def _other_index(folder: Path) -> Path | None:
-    return next(iter(sorted(folder.iterdir())), None) if folder.exists() else None
+def _live_index(folder: Path) -> Path | None:
+    if not folder.exists():
+        return None
+    return next((each for each in sorted(folder.iterdir()) if not each.name.endswith(_BUILDING)), None)
