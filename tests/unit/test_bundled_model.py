@@ -49,9 +49,8 @@ def reference_vector(ids: list[int]) -> Array:
 
     def norm(name: str, value: Array) -> Array:
         centred = value - value.mean(-1, keepdims=True)
-        return np.asarray(centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * vector(f"{name}.w") + vector(
-            f"{name}.b"
-        )
+        scaled: Array = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        return scaled * vector(f"{name}.w") + vector(f"{name}.b")
 
     words = weights.matrix("emb.word", hidden)[ids].astype(np.float64)
     value = words + vector("emb.pos").reshape(-1, hidden)[: len(ids)] + vector("emb.type")[:hidden]
