@@ -38,7 +38,7 @@ check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict
 	@$(BIN)/lint-imports
-	@$(BIN)/python docs/checks/documentation.py
+	@$(BIN)/python -m docs.checks.documentation
 
 bench: setup  ## Search, ingest and revocation against the bare engine; writes build/bench.json
 	@$(BIN)/python -m eval.bench
@@ -51,7 +51,7 @@ lock: setup  ## Pin every dependency anew, with hashes, after a change of pyproj
 	@$(UV_COMPILE) pyproject.toml --output-file requirements.txt
 	@$(UV_COMPILE) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(UV_COMPILE) --group build --constraint requirements.txt --output-file requirements-build.txt
-	@echo "Now: make setup && $(BIN)/python docs/checks/licences.py --write"
+	@echo "Now: make setup && $(BIN)/python -m docs.checks.licences --write"
 
 clean:  ## Remove what setup and tests made; your documents' index in .kustos stays
 	rm -rf $(VENV) .kustos-models build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

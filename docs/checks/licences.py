@@ -1,7 +1,7 @@
 """Keeps docs/licences.md in step with what is installed: one row for each pinned runtime dependency.
 
-    python docs/checks/licences.py            says what is missing or out of date; exit status 1 if anything is
-    python docs/checks/licences.py --write    writes the table anew
+    python -m docs.checks.licences            says what is missing or out of date; exit status 1 if anything is
+    python -m docs.checks.licences --write    writes the table anew
 
 Licences come from the installed packages' own metadata. A package that is not installed here, because its marker is for
 another system, keeps the row it has. A licence that is not known to be permissive needs a reason in `RESTRICTED`.

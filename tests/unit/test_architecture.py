@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ PACKAGES = ("rag", "connectors", "ingest", "eval", "api")
 
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
+MIGRATIONS = "rag.stores.migrations.versions."  # tables written out once and never touched again
 
 SCOPE_MAKER = "rag.access.gate"
 READER_HOLDERS = {"rag.bootstrap", "rag.access.gate"}
-READS_ENVIRONMENT = {"api.cli", "ingest.sandbox"}
+READS_ENVIRONMENT = {"api.cli.commands", "ingest.sandbox"}
 IMPORTS_LATE = re.compile(r"api\.(cli|__main__)(\..+|_.+)?|(\w+\.)*bootstrap")
 SHARED_VENDORS = {"numpy", "pydantic", "yaml"}  # vocabulary, not products: no adapter would hide anything
 FORBIDDEN_PARAMETER = re.compile(r"bypass.*|skip_.*|unsafe.*|no_access.*|as_admin|ignore_acl.*")
@@ -87,10 +89,15 @@ def test_a_reader_passes_from_the_bootstrap_to_the_gate_and_nowhere_else() -> No
         module.name
         for module in MODULES
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Attribute) and node.attr in {"reader", "_reader"}
+        if isinstance(node, ast.Attribute) and node.attr == "reader" and not _of_module(node, "csv")
     }
+    holders |= {module.name for module in MODULES if ("rag.ports", "ChunkReader") in module.imports()}
     adapters = {name for name in holders if name.startswith("rag.stores.")}  # they own what they hand out
     assert holders - adapters <= READER_HOLDERS
+
+
+def _of_module(node: ast.Attribute, module: str) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == module
 
 
 def test_the_environment_is_read_where_a_process_starts_and_nowhere_else() -> None:
@@ -100,8 +107,7 @@ def test_the_environment_is_read_where_a_process_starts_and_nowhere_else() -> No
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute)
         and node.attr in {"environ", "environb", "getenv", "putenv"}
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "os"
+        and _of_module(node, "os")
     } | {module.name for module in MODULES if {("os", "environ"), ("os", "getenv")} & set(module.imports())}
     assert readers <= READS_ENVIRONMENT
 
@@ -112,7 +118,7 @@ def test_files_and_functions_stay_small(module: Module) -> None:
     long = {
         f.name: lines for f in module.functions() if (lines := (f.end_lineno or 0) - f.lineno + 1) > MAX_FUNCTION_LINES
     }
-    assert not long
+    assert not long or module.name.startswith(MIGRATIONS)
 
 
 def test_no_parameter_offers_a_way_round_a_check() -> None:
@@ -155,6 +161,23 @@ def test_no_import_cycles_even_through_functions() -> None:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
+def imported_vendors() -> set[str]:
+    imported = {name.split(".")[0] for module in MODULES for name, _ in module.imports()}
+    return imported - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+def test_every_vendor_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[\[><=]", requirement)[0] for requirement in project["dependencies"]}
+    providers = packages_distributions()
+    undeclared = {
+        vendor
+        for vendor in imported_vendors()
+        if not declared & {name.lower().replace("_", "-") for name in providers[vendor]}
+    }
+    assert not undeclared
+
+
 def test_every_vendor_has_a_contract() -> None:
     parser = ConfigParser()
     parser.read(ROOT / ".importlinter")
@@ -164,15 +187,9 @@ def test_every_vendor_has_a_contract() -> None:
         if section.startswith("importlinter:contract:vendor-")
         for name in parser[section]["protected_modules"].split()
     }
-    imported = {name.split(".")[0] for module in MODULES for name, _ in module.imports()}
-    vendors = imported - set(sys.stdlib_module_names) - set(PACKAGES)
+    vendors = imported_vendors()
     assert vendors - SHARED_VENDORS <= contracted
     assert contracted <= vendors, "a contract for a vendor that nobody imports any more"
-
-
-def test_every_package_is_installed() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert sorted(declared) == sorted(module.name for module in MODULES if module.path.name == "__init__.py")
 
 
 DOCUMENTED = ("rag.ports", "rag.access.gate", "rag.access.acl", "rag.errors")
