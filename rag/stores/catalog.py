@@ -17,6 +17,8 @@ from rag.errors import Misconfigured, StoreUnavailable
 
 HEAD = "0001"
 BUSY_TIMEOUT_S = 30
+CACHE_KB = 65_536
+MAPPED_BYTES = 1 << 30
 
 
 class Catalog:
@@ -120,6 +122,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in (
         "journal_mode=WAL",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE_KB}",
+        f"mmap_size={MAPPED_BYTES}",
         f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
     ):
         connection.execute(f"PRAGMA {pragma}")
