@@ -122,9 +122,11 @@ def _read_trusted(file: int, where: str, trusted: Set[int]) -> bytes:
     if reason := distrust(before, trusted):
         raise BadAccessFile(f"{where}: {reason}")
     data = os.read(file, access_files.MAX_BYTES + 1)
-    after = os.fstat(file)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != min(
-        after.st_size, access_files.MAX_BYTES + 1
-    ):
+    is_short = len(data) < min(before.st_size, access_files.MAX_BYTES + 1)
+    if is_short or _state(os.fstat(file)) != _state(before):
         raise BadAccessFile(f"{where}: changed while it was read; the next listing reads it again")
     return data
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,13 @@ def read(text: str) -> AccessFile:
 def test_an_entry_names_one_principal(entry: str, principal: str) -> None:
     access = read(f"{HEAD}allow:\n  - {entry}\ndeny:\n  - {entry}\n")
     assert access == AccessFile(True, frozenset({Principal(principal)}), frozenset({Principal(principal)}))
+
+
+def test_the_example_of_the_manual_is_accepted_and_shows_every_form() -> None:
+    manual = (Path(__file__).parents[2] / "docs/access-files.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    access = read(example)
+    assert (len(access.allow), len(access.deny)) == (6, 1)
 
 
 def test_without_lists_an_access_file_grants_nothing_of_its_own_and_inherits() -> None:
