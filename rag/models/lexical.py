@@ -26,6 +26,7 @@ LANGUAGES = {
     "fr": "french",
     "hu": "hungarian",
     "it": "italian",
+    "nb": "norwegian",
     "nl": "dutch",
     "no": "norwegian",
     "pt": "portuguese",
