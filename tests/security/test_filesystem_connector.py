@@ -520,7 +520,8 @@ def public_root() -> Iterator[Path]:
     folder.chmod(0o755)
     write(folder / "_access.yaml", EVERYONE)
     yield folder
-    for path in folder.rglob("*"):
+    folder.chmod(0o755)
+    for path in folder.iterdir():
         if path.is_dir():
             path.chmod(0o755)
     shutil.rmtree(folder)
