@@ -1,0 +1,62 @@
+"""Every address of the service and who may use it. A route without a row cannot be built, so none can be forgotten.
+
+The duty is checked on the matched route, before the body is read (TV-22); what an outsider sees is written beside it,
+and `tests/security/test_access_table.py` puts every kind of caller to every row (FB-19).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rag.errors import Misconfigured
+
+
+class Duty(StrEnum):
+    """What a caller has to bring."""
+
+    PUBLIC = "public"  # nothing; such a route holds nothing that depends on documents or on people
+    READER = "reader"  # a valid token; what it opens is the gate's decision
+    OPERATOR = "operator"  # this machine's operator key; it opens no passage
+    DEMO = "demo"  # nothing, but on this machine, from our own page, and only while the demo is on
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One address. `outsider` is the HTTP status that a caller without anything gets."""
+
+    method: str
+    path: str
+    duty: Duty
+    outsider: int
+
+
+TABLE = (
+    Row("GET", "/", Duty.PUBLIC, 200),
+    Row("GET", "/static/{name}", Duty.PUBLIC, 200),
+    Row("GET", "/openapi.json", Duty.PUBLIC, 200),
+    Row("GET", "/healthz", Duty.PUBLIC, 200),
+    Row("GET", "/readyz", Duty.PUBLIC, 200),
+    Row("POST", "/v1/search", Duty.READER, 401),
+    Row("POST", "/v1/chat/completions", Duty.READER, 401),
+    Row("GET", "/v1/models", Duty.READER, 401),
+    Row("GET", "/v1/documents", Duty.READER, 401),
+    Row("GET", "/v1/documents/{document_id}", Duty.READER, 401),
+    Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401),
+    Row("GET", "/v1/operator/status", Duty.OPERATOR, 401),
+    Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401),
+    Row("GET", "/demo/accounts", Duty.DEMO, 404),
+    Row("POST", "/demo/token", Duty.DEMO, 404),
+)
+
+
+def duty_of(method: str, path: str) -> Duty:
+    """The duty of a route by its method and its path template.
+
+    Raises:
+        Misconfigured: the table has no such row.
+    """
+    for row in TABLE:
+        if (row.method, row.path) == (method, path):
+            return row.duty
+    raise Misconfigured(f"{method} {path} has no row in api/access_table.py; add one that says who may use it")

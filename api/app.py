@@ -1,0 +1,78 @@
+"""Puts the HTTP service together: routes, doors, errors, and the envelope around every request."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+
+from api.access_table import duty_of
+from api.auth import Identity
+from api.demo_issuer import DemoIssuer
+from api.doors import LOOPBACK_NAMES, Doors, is_loopback
+from api.errors import add_error_handlers
+from api.local_operator import LocalOperator
+from api.middleware import Envelope
+from api.routes import chat, demo, documents, health, models, operator, page, search
+from rag.bootstrap import Kustos
+from rag.errors import Misconfigured
+
+log = logging.getLogger(__name__)
+
+ROUTERS = (search.router, chat.router, models.router, documents.router, health.router, operator.router)
+PAGE_ROUTERS = (page.router, demo.router)
+OPENAPI = "/openapi.json"
+NO_TELEMETRY: TelemetryConfig = {
+    "auto_configure": False,  # the framework would otherwise obey an environment variable and add exporters
+    "logs": False,
+    "metrics": False,
+    "operation_spans": False,
+    "tracing": False,
+}
+DESCRIPTION = """Answers from the company's own documents, for each person from those that this person may read.
+
+Send `Authorization: Bearer <token>`. Errors have OpenAI's shape; `X-Request-Id` names each response in the log."""
+
+
+def create_app(
+    kustos: Kustos, identity: Identity, demo_issuer: DemoIssuer | None, local: LocalOperator | None
+) -> FastAPI:
+    """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
+
+    Raises:
+        Misconfigured: the demo is on, and the service would listen beyond this machine.
+    """
+    host = kustos.records.settings.host
+    if demo_issuer is not None:
+        _check_demo(host)
+    app = FastAPI(
+        title="Kustos",
+        description=DESCRIPTION,
+        version="1",
+        openapi_url=OPENAPI,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
+    duty_of("GET", OPENAPI)
+    app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
+    for router in (*ROUTERS, *PAGE_ROUTERS):
+        app.router.routes.extend(router.routes)
+    add_error_handlers(app)
+    app.add_middleware(
+        Envelope,
+        hosts=LOOPBACK_NAMES if is_loopback(host) else None,
+        extra_headers={"X-Kustos-Demo": "1"} if demo_issuer is not None else {},
+    )
+    return app
+
+
+def _check_demo(host: str) -> None:
+    if not is_loopback(host):
+        raise Misconfigured(
+            f"the demo lets anybody who reaches it be any sample account, so it does not listen on {host}; "
+            "use KUSTOS_HOST=127.0.0.1, or remove demo.json from the home folder"
+        )
+    log.warning("DEMO: anybody at this machine can sign in as any sample account. Not for real documents.")

@@ -1,0 +1,229 @@
+"""From a bearer token to a `Caller`, or to nothing. Every issuer's tokens, the demo's too, go through `Identity`.
+
+The rules, in order; each failure is `NotAuthenticated` and no claim is used (RFC 7515, 7519, 8725, OWASP ASVS 9):
+
+ 1. at most 16 kB of ASCII; exactly three parts, so no JWE (TV-20); canonical base64url without padding (TV-19);
+ 2. header and payload are JSON objects without duplicate names (TV-19);
+ 3. the header holds `alg`, `kid`, `typ` and nothing else: no `crit`, no key or address of one (TV-04, TV-05);
+ 4. `alg` is RS256, PS256 or ES256, and is the algorithm of the issuer's key with that `kid` (TV-01, TV-02, TV-03);
+ 5. `iss` is exactly that of a configured issuer, whose own keys verify the signature (TV-12, TV-13);
+ 6. `aud` names us, `azp` is a client that may ask for people, `typ` is Bearer (TV-14, TV-15, TV-16);
+ 7. `exp` is there and not past, `nbf` and `iat` are not ahead, within `LEEWAY_S` (TV-17);
+ 8. rights have the shape that Keycloak gives them; another shape is refused, not read as "none" or "all" (RM-09).
+
+A token says what was true when it was issued. Asking Keycloak anew at every request (introspection) will stand between
+7 and 8: `Issuer` gets one more port, and `_principals` reads its reply instead of the claims.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import jwt
+
+from api.jwks import Jwk, KeySource
+from rag.access import principals
+from rag.access.principals import Principal
+from rag.access.scope import Caller
+from rag.errors import BadPrincipal, NotAuthenticated
+
+MAX_TOKEN_BYTES = 16_384
+MAX_NAME = 255
+LEEWAY_S = 30
+ALGORITHMS = {"RS256": ("RSA", None), "PS256": ("RSA", None), "ES256": ("EC", "P-256")}
+"""Accepted algorithms, and the type and curve of the key that each is for."""
+HEADER_NAMES = {"alg", "kid", "typ"}
+HEADER_TYPES = {"JWT", "at+jwt"}
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+
+Claims = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An identity provider whose tokens are accepted.
+
+    Attributes:
+        url: `iss`, compared byte for byte.
+        audience: what `aud` must contain; also the client whose client roles count.
+        realm: name that qualifies the principals.
+        tenant: the tenant that its people belong to, whatever a token or request says (MT-02).
+        clients: accepted values of `azp`; a token for any other client is refused.
+    """
+
+    url: str
+    audience: str
+    realm: str
+    tenant: str
+    clients: frozenset[str]
+    keys: KeySource
+
+
+class Identity:
+    """Knows the issuers; has no other state."""
+
+    def __init__(self, issuers: Sequence[Issuer], clock: Callable[[], float] = time.time) -> None:
+        self._issuers = {each.url: each for each in issuers}
+        self._clock = clock
+        self._jws = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
+
+    def caller(self, token: str) -> Caller:
+        """Who the token stands for, with the principals that it names.
+
+        Raises:
+            NotAuthenticated: any rule of this module's list fails.
+            Unavailable: the issuer's keys cannot be fetched.
+        """
+        header, claims = _parts(token)
+        issuer = self._issuer(claims)
+        self._check_signature(token, header, issuer)
+        _check_purpose(claims, issuer)
+        _check_time(claims, self._clock())
+        return _caller(claims, issuer)
+
+    def _issuer(self, claims: Claims) -> Issuer:
+        name = claims.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise NotAuthenticated("the token is of an issuer that is not accepted here")
+        return issuer
+
+    def _check_signature(self, token: str, header: Claims, issuer: Issuer) -> None:
+        kid, algorithm = header.get("kid"), header.get("alg")
+        if not isinstance(kid, str) or not 0 < len(kid) <= MAX_NAME:
+            raise NotAuthenticated("the token's header has no usable kid")
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+            raise NotAuthenticated("the token's algorithm is not accepted")
+        published = issuer.keys.key(kid)
+        if published is None:
+            raise NotAuthenticated("the token is signed with a key that its issuer does not have")
+        _check_key(published, algorithm)
+        try:
+            self._jws.decode(token, jwt.PyJWK(dict(published), algorithm), algorithms=[algorithm])
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise NotAuthenticated(f"the token's signature does not verify: {type(error).__name__}") from error
+
+
+def _parts(token: str) -> tuple[Claims, Claims]:
+    """Header and payload of a token whose form is right. Nothing is verified yet."""
+    if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        raise NotAuthenticated("the token is too long, or not ASCII")
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise NotAuthenticated("the token is not a signed JWT of three parts")
+    header, claims, _ = (_base64url(part) for part in parts)
+    found = _json_object(header), _json_object(claims)
+    if not set(found[0]) <= HEADER_NAMES or found[0].get("typ") not in HEADER_TYPES:
+        raise NotAuthenticated("the token's header has names or a typ that are not accepted")
+    return found
+
+
+def _base64url(part: str) -> bytes:
+    if not _BASE64URL.fullmatch(part):
+        raise NotAuthenticated("the token is not strict base64url")
+    try:
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error as error:
+        raise NotAuthenticated("the token is not strict base64url") from error
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part.encode():
+        raise NotAuthenticated("the token is not canonical base64url")
+    return decoded
+
+
+def _json_object(data: bytes) -> Claims:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("duplicate names")
+        return dict(pairs)
+
+    try:
+        parsed = json.loads(data, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise NotAuthenticated("the token does not hold JSON without duplicate names") from error
+    if not isinstance(parsed, dict):
+        raise NotAuthenticated("the token does not hold JSON objects")
+    return parsed
+
+
+def _check_key(published: Jwk, algorithm: str) -> None:
+    """The algorithm is bound to the key: its type, curve and use, and its `alg` (RS256 or ES256 if it has none)."""
+    kind, curve = ALGORITHMS[algorithm]
+    default = "ES256" if kind == "EC" else "RS256"
+    bound = (
+        published.get("kty") == kind
+        and (curve is None or published.get("crv") == curve)
+        and published.get("alg", default) == algorithm
+        and published.get("use", "sig") == "sig"
+    )
+    if not bound:
+        raise NotAuthenticated("the token's algorithm is not that of its key")
+
+
+def _check_purpose(claims: Claims, issuer: Issuer) -> None:
+    audience = claims.get("aud")
+    names = audience if isinstance(audience, list) else [audience]
+    if issuer.audience not in names:
+        raise NotAuthenticated("the token is for another audience")
+    if claims.get("azp") not in issuer.clients:
+        raise NotAuthenticated("the token was issued to a client that is not accepted here")
+    if claims.get("typ") != "Bearer":
+        raise NotAuthenticated("the token is not an access token")
+
+
+def _check_time(claims: Claims, now: float) -> None:
+    expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
+    if expires is None:
+        raise NotAuthenticated("the token does not expire")
+    if now >= expires + LEEWAY_S:
+        raise NotAuthenticated("the token has expired")
+    if max(begins or 0, issued or 0) > now + LEEWAY_S:
+        raise NotAuthenticated("the token is not valid yet")
+
+
+def _seconds(claims: Claims, name: str) -> int | None:
+    value = claims.get(name)
+    if name in claims and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise NotAuthenticated(f"the token's {name} is not a time")
+    return value if isinstance(value, int) else None
+
+
+def _caller(claims: Claims, issuer: Issuer) -> Caller:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_NAME:
+        raise NotAuthenticated("the token names nobody")
+    try:
+        person = principals.user(issuer.realm, subject)
+        return Caller(issuer.tenant, person, frozenset({person, *_principals(claims, issuer)}))
+    except BadPrincipal as error:
+        raise NotAuthenticated(f"the token's rights cannot be read: {error}") from error
+
+
+def _principals(claims: Claims, issuer: Issuer) -> set[Principal]:
+    """Realm roles, our client's roles and groups by full path. Roles at other clients do not count (RM-06)."""
+    realm, client = issuer.realm, issuer.audience
+    ours = _object(_object(claims, "resource_access"), client)
+    return {
+        *(principals.realm_role(realm, name) for name in _names(_object(claims, "realm_access"), "roles")),
+        *(principals.client_role(realm, client, name) for name in _names(ours, "roles")),
+        *(principals.group(realm, path) for path in _names(claims, "groups")),
+    }
+
+
+def _object(claims: Claims, name: str) -> Claims:
+    value = claims.get(name, {})
+    if not isinstance(value, dict):
+        raise NotAuthenticated(f"the token's {name} is not an object")
+    return value
+
+
+def _names(claims: Claims, name: str) -> list[str]:
+    value = claims.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise NotAuthenticated(f"the token's {name} is not a list of names")
+    return value

@@ -1,0 +1,113 @@
+"""Checks a route's duty before anything of the request's body is read, and says who is asking."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from api.access_table import Duty, duty_of
+from api.auth import Identity
+from api.demo_issuer import DemoIssuer
+from api.local_operator import LocalOperator
+from rag.access.scope import Caller
+from rag.errors import BadInput, NotAllowed, NotAuthenticated
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Who can be recognised here."""
+
+    identity: Identity
+    demo: DemoIssuer | None
+    local: LocalOperator | None
+
+    async def admit(self, duty: Duty, request: Request) -> None:
+        """Lets the request through, with `request.state.caller` set where the duty is a reader's.
+
+        Raises:
+            BadInput: two Authorization headers.
+            NotAuthenticated: no token, or one that is not valid for this duty.
+            NotAllowed, HTTPException: the demo is not for this caller, or off.
+            Unavailable: the keys of the identity provider cannot be fetched.
+        """
+        match duty:
+            case Duty.PUBLIC:
+                pass
+            case Duty.READER:
+                request.state.caller = await run_in_threadpool(self._reader, bearer_token(request))
+            case Duty.OPERATOR:
+                self._check_operator(bearer_token(request))
+            case Duty.DEMO:
+                self._check_demo(request)
+
+    def _reader(self, token: str) -> Caller:
+        return self.identity.caller(token)
+
+    def _check_operator(self, token: str) -> None:
+        if self.local is None or not hmac.compare_digest(token.encode(), self.local.key.encode()):
+            raise NotAuthenticated("this is not the operator key of this machine")
+
+    def _check_demo(self, request: Request) -> None:
+        if self.demo is None:
+            raise HTTPException(404)
+        if request.client is None or not is_loopback(request.client.host):
+            raise NotAllowed("sample accounts are for people at this machine only")
+        # A page of another site could otherwise make this browser fetch a token. It could not read it, but why answer?
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
+            raise NotAllowed("sample accounts are for this service's own page only")
+        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            raise NotAllowed("sample accounts are for this service's own page only")
+
+
+class GuardedRoute(APIRoute):
+    """A route that knows its duty from the access table; without a row there it cannot be built."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+        (method,) = self.methods or {"GET"}
+        duty = duty_of(method, self.path)
+
+        async def guarded(request: Request) -> Response:
+            doors: Doors = request.app.state.doors
+            await doors.admit(duty, request)
+            return await handler(request)
+
+        return guarded
+
+
+def bearer_token(request: Request) -> str:
+    """The token of the one Authorization header; no other place is looked at (TV-21).
+
+    Raises:
+        BadInput: there are several such headers.
+        NotAuthenticated: there is none, or it does not hold a bearer token.
+    """
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise BadInput("the request has several Authorization headers; send exactly one")
+    scheme, _, token = headers[0].partition(" ") if headers else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticated("no bearer token")
+    return token.strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address to listen on or to be called from, is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

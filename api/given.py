@@ -1,0 +1,33 @@
+"""What a route may ask for as an argument: the parts of Kustos, the caller whom its door admitted, the request's id."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from api.doors import Doors
+from rag.access.scope import Caller
+from rag.bootstrap import Kustos
+
+
+def _kustos(request: Request) -> Kustos:
+    return cast(Kustos, request.app.state.kustos)
+
+
+def _doors(request: Request) -> Doors:
+    return cast(Doors, request.app.state.doors)
+
+
+def _caller(request: Request) -> Caller:
+    return cast(Caller, request.state.caller)  # set by the door of a reader's route; on any other this fails
+
+
+def _request_id(request: Request) -> str:
+    return cast(str, request.state.request_id)
+
+
+TheKustos = Annotated[Kustos, Depends(_kustos)]
+TheDoors = Annotated[Doors, Depends(_doors)]
+TheCaller = Annotated[Caller, Depends(_caller)]
+RequestId = Annotated[str, Depends(_request_id)]

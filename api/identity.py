@@ -1,0 +1,55 @@
+"""Who is believed in this installation: the configured identity provider and, where it was set up, the demo."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from api.auth import Identity, Issuer
+from api.demo_issuer import DemoIssuer
+from api.doors import is_loopback
+from api.jwks import HttpKeys
+from rag.access.scope import Caller
+from rag.errors import Misconfigured
+from rag.settings import Settings
+
+
+def caller_of(settings: Settings, token: str) -> Caller:
+    """Who a token stands for, verified as the service would.
+
+    Raises:
+        NotAuthenticated: the token is not valid.
+        Misconfigured, Unavailable: nobody, or not everybody, can be recognised.
+    """
+    return open_identity(settings, DemoIssuer.load(settings.home)).caller(token)
+
+
+def open_identity(settings: Settings, demo: DemoIssuer | None) -> Identity:
+    """Recognises the people of the settings' identity provider, and the sample accounts of `demo`.
+
+    Raises:
+        Misconfigured: neither is there, or a setting of the provider is missing or unsafe.
+    """
+    issuers = [*([demo.issuer(settings.tenant)] if demo else []), *([_issuer(settings)] if settings.issuer else [])]
+    if not issuers:
+        raise Misconfigured(
+            "nobody could sign in: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM, "
+            "or set up the sample company with: kustos demo --once"
+        )
+    return Identity(issuers)
+
+
+def _issuer(settings: Settings) -> Issuer:
+    for name in ("audience", "jwks_url", "realm"):
+        if not getattr(settings, name):
+            raise Misconfigured(f"KUSTOS_ISSUER is set, so KUSTOS_{name.upper()} must be set too")
+    url = urlsplit(settings.jwks_url)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+        raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} must begin with https://, or name this machine")
+    return Issuer(
+        url=settings.issuer,
+        audience=settings.audience,
+        realm=settings.realm,
+        tenant=settings.tenant,
+        clients=frozenset({settings.audience}),
+        keys=HttpKeys.at(settings.jwks_url),
+    )

@@ -1,0 +1,108 @@
+"""How commands on this machine recognise a running service, and the service its operator.
+
+The home folder holds two files for its owner alone: `operator.key`, a random key made once, and `service.json`, the
+address and process id of the service that is running. Whoever can read the home folder operates the machine: the
+catalog lies beside the key. The key opens no passage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag.errors import Misconfigured
+
+KEY_FILE = "operator.key"
+SERVICE_FILE = "service.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOperator:
+    """Whoever holds the key of this home."""
+
+    key: str
+
+    @classmethod
+    def load(cls, home: Path) -> LocalOperator:
+        """The operator of this home; his key is made when it is first asked for.
+
+        Raises:
+            Misconfigured: there is a key file, but it cannot be read or is empty.
+        """
+        path = home / KEY_FILE
+        if not path.exists():
+            create_private(path, secrets.token_urlsafe(32).encode())
+        try:
+            key = path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise Misconfigured(f"{path} cannot be read ({error}); remove it and start the service anew") from error
+        if len(key) < 32:
+            raise Misconfigured(f"{path} holds no key; remove it and start the service anew")
+        return cls(key)
+
+    @staticmethod
+    def announce(home: Path, url: str) -> None:
+        """Tells commands of this home that this process serves at `url`."""
+        replace_private(home / SERVICE_FILE, json.dumps({"url": url, "pid": os.getpid()}).encode())
+
+    @staticmethod
+    def withdraw(home: Path, url: str) -> None:
+        """Takes that back, unless another service has announced itself since."""
+        if LocalOperator.running_url(home) == url:
+            (home / SERVICE_FILE).unlink(missing_ok=True)
+
+    @staticmethod
+    def running_url(home: Path) -> str | None:
+        """Where a service of this home runs; None if none does, or if it died without a word.
+
+        Raises:
+            Misconfigured: the file is not as this module writes it.
+        """
+        path = home / SERVICE_FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            url, pid = str(found["url"]), int(found["pid"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Misconfigured(f"{path} cannot be read ({error}); remove it") from error
+        return url if _runs(pid) else None
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """Writes a file that its owner alone can read, in one step. If there is one already, it stays as it is."""
+    fresh = _fresh(path, data)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass  # another process was first; its file counts
+    finally:
+        fresh.unlink()
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """Writes a file that its owner alone can read, in one step, in place of any that was there."""
+    _fresh(path, data).replace(path)
+
+
+def _fresh(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

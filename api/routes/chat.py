@@ -1,0 +1,111 @@
+"""POST /v1/chat/completions, streamed or not.
+
+Retrieval, the access check and the audit record are done, and the first piece of the answer is there, before the first
+byte of the reply (SC-20). After that an error can only be told inside the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Send
+
+from api import openai_chat
+from api.doors import GuardedRoute
+from api.errors import describe, error_body, internal_error_body
+from api.given import RequestId, TheCaller, TheKustos
+from api.openai_chat import ChatRequest
+from rag.answering import Answer
+from rag.errors import KustosError
+
+log = logging.getLogger(__name__)
+router = APIRouter(route_class=GuardedRoute)
+
+CLIENT_CLOSED = 499  # nobody reads it; it is for the log
+
+
+@router.post("/v1/chat/completions", summary="A cited answer to a question", response_model=None)
+async def chat(
+    body: ChatRequest, request: Request, kustos: TheKustos, caller: TheCaller, request_id: RequestId
+) -> Response:
+    """OpenAI's shape. The extension field `kustos` (of the message, or of a stream's last chunk) has the citations."""
+    answer = await run_in_threadpool(kustos.answering.ask, caller, body.inquiry(), request_id)
+    pieces = pieces_of(answer.pieces)
+    first = await anext(pieces, "")
+    identifier, created = f"chatcmpl-{request_id}", int(time.time())
+    if body.stream:
+        return EventStream(events(answer, first, pieces, identifier, created))
+    text = await _whole(first, pieces, request)
+    if text is None:
+        return Response(status_code=CLIENT_CLOSED)
+    return JSONResponse(openai_chat.completion(answer, text, identifier, created))
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. When the client leaves, what makes them is closed at once, not when memory is tidied up."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, content: AsyncGenerator[str]) -> None:
+        super().__init__(content)
+        self._content = content
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._content):
+            await super().stream_response(send)
+
+
+async def pieces_of(answer: Iterator[str]) -> AsyncGenerator[str]:
+    """The pieces, each made in a thread. Closing it closes `answer`, which ends the generation."""
+    try:
+        while (piece := await run_in_threadpool(next, answer, None)) is not None:
+            yield piece
+    finally:
+        if isinstance(answer, Generator):
+            answer.close()
+
+
+async def events(
+    answer: Answer, first: str, pieces: AsyncGenerator[str], identifier: str, created: int
+) -> AsyncGenerator[str]:
+    """The stream's frames: role, pieces, citations. An error ends it with an error frame, in OpenAI's shape."""
+
+    def frame(delta: dict[str, object]) -> str:
+        return _frame(openai_chat.piece(answer, delta, identifier, created))
+
+    async with aclosing(pieces):
+        try:
+            yield frame({"role": "assistant", "content": first})
+            async for piece in pieces:
+                yield frame({"content": piece})
+            yield _frame(openai_chat.last_piece(answer, identifier, created))
+            yield "data: [DONE]\n\n"
+        except KustosError as error:
+            row, message = describe(error)
+            log.exception("%s in mid-stream (%s)", error.code, identifier)
+            yield _frame(error_body(message, row.type, error.code))
+        except Exception:  # the last catch of a stream: its caller must get an end, and no stack trace (SC-16)
+            log.exception("%s failed in mid-stream", identifier)
+            yield _frame(internal_error_body())
+
+
+async def _whole(first: str, pieces: AsyncGenerator[str], request: Request) -> str | None:
+    """The whole text; None if the client left meanwhile."""
+    text = [first]
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if await request.is_disconnected():
+                return None
+            text.append(piece)
+    return "".join(text)
+
+
+def _frame(data: dict[str, object]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

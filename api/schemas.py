@@ -1,0 +1,177 @@
+"""What goes in and out over HTTP, field by field. Unknown fields are refused: an `acl` from outside is an error."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag.documents import Document, Passage
+from rag.retrieval import MAX_PASSAGES, MAX_QUESTION_CHARACTERS
+
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Narrow(_Body):
+    """Further conditions. They narrow what the caller may read and can never widen it."""
+
+    source_name: Names | None = Field(None, description="Only documents of these sources.", examples=[["company"]])
+    document: Names | None = Field(None, description="Only these documents, by id.")
+    language: Names | None = Field(None, description="Only passages in these languages (ISO 639-1).", examples=[["de"]])
+
+    def fields(self) -> dict[str, tuple[str, ...]]:
+        """The index's own field names with the accepted values."""
+        given = {"source": self.source_name, "document": self.document, "language": self.language}
+        return {name: tuple(values) for name, values in given.items() if values is not None}
+
+
+class SearchRequest(_Body):
+    query: str = Field(
+        min_length=1,
+        max_length=MAX_QUESTION_CHARACTERS,
+        description="The question, in any language of the documents.",
+        examples=["Wie viel darf eine Hotelübernachtung kosten?"],
+    )
+    limit: int = Field(10, ge=1, le=MAX_PASSAGES, description="How many passages at most.")
+    narrow: Narrow | None = None
+
+
+class FoundPassage(_Reply):
+    document: str = Field(description="Id of the document; opens at /v1/documents/{id}.")
+    source: str = Field(description="Uri of the document.")
+    title: str
+    page: int | None = Field(description="Page or slide, from 1; null where the format has none.")
+    heading_path: list[str] = Field(description="Headings above the passage, outermost first.")
+    passage: int = Field(description="Number of the passage in its document, from 1.")
+    text: str
+    rank: int = Field(description="From 1, best first. There are no scores.")
+    language: str
+
+    @classmethod
+    def of(cls, passage: Passage) -> FoundPassage:
+        return cls(**cited(passage), rank=passage.rank, language=passage.chunk.language)  # type: ignore[arg-type]
+
+
+class SearchReply(_Reply):
+    passages: list[FoundPassage]
+    took_ms: int
+
+
+class DocumentReply(_Reply):
+    id: str
+    source: str = Field(description="Uri of the document.")
+    source_name: str = Field(description="Name of the source that it came from.")
+    title: str
+    media_type: str
+    language: str
+    version: str = Field(description="sha256 of the bytes that were read.")
+    bytes: int
+    modified_at: datetime | None
+    passages: int = Field(description="How many passages it has; they open at /v1/documents/{id}/passages/{n}.")
+
+    @classmethod
+    def of(cls, document: Document) -> DocumentReply:
+        return cls(
+            id=document.id,
+            source=document.uri,
+            source_name=document.source,
+            title=document.title,
+            media_type=document.media_type,
+            language=document.language,
+            version=document.version,
+            bytes=document.bytes,
+            modified_at=document.modified_at,
+            passages=document.passages,
+        )
+
+
+class DocumentList(_Reply):
+    documents: list[DocumentReply]
+    next: str | None = Field(description="Give it as `after` to get the next page; null on the last one.")
+
+
+class PassageInContext(_Reply):
+    passage: int
+    page: int | None
+    heading_path: list[str]
+    text: str
+    language: str
+
+    @classmethod
+    def of(cls, passage: Passage) -> PassageInContext:
+        chunk = passage.chunk
+        return cls(
+            passage=chunk.ordinal,
+            page=chunk.page,
+            heading_path=list(chunk.heading_path),
+            text=chunk.text,
+            language=chunk.language,
+        )
+
+
+class PassageReply(_Reply):
+    document: DocumentReply
+    passage: int = Field(description="The passage that was asked for.")
+    passages: list[PassageInContext] = Field(description="It and its neighbours, in the document's order.")
+
+
+class Model(_Reply):
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "kustos"
+
+
+class ModelList(_Reply):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Health(_Reply):
+    status: Literal["alive", "ready"]
+
+
+class ExplainRequest(_Body):
+    document: str = Field(description="Id of the document.", max_length=100)
+    token: str = Field(description="Token of the person it is about.", max_length=20_000)
+
+
+class SampleAccount(_Reply):
+    name: str
+    display_name: str
+    about: str
+
+
+class SampleAccounts(_Reply):
+    accounts: list[SampleAccount]
+
+
+class SignInRequest(_Body):
+    account: str = Field(description="Name of a sample account.", max_length=200, examples=["anna"])
+
+
+class SignInReply(_Reply):
+    token: str
+    expires_in: int = Field(description="Seconds.")
+
+
+def cited(passage: Passage) -> dict[str, object]:
+    """What search results and citations say alike of a passage."""
+    return {
+        "document": passage.document.id,
+        "source": passage.document.uri,
+        "title": passage.document.title,
+        "page": passage.chunk.page,
+        "heading_path": list(passage.chunk.heading_path),
+        "passage": passage.chunk.ordinal,
+        "text": passage.chunk.text,
+    }

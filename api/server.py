@@ -1,0 +1,66 @@
+"""Runs the service in uvicorn, with the settings that its rules need."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from rag.errors import Misconfigured
+
+SHUTDOWN_S = 10
+
+
+def run(app: ASGIApp, host: str, port: int) -> None:
+    """Serves until it is told to stop by SIGINT or SIGTERM.
+
+    Raises:
+        Misconfigured: the address cannot be listened on.
+    """
+    with listen(host, port) as listener:
+        run_on(app, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; with port 0 on a free port, which `getsockname` tells.
+
+    Raises:
+        Misconfigured: the address is in use, or not of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with KUSTOS_HOST or KUSTOS_PORT"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def run_on(app: ASGIApp, listener: socket.socket) -> None:
+    """As `run`, on a socket that is bound already."""
+    server(app).run(sockets=[listener])
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """The server, not yet started.
+
+    Its own access log would hold query strings, so `api.middleware` writes one without; peers are who they are,
+    whatever a forwarding header says.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,64 @@
+"""Opens everything that a process needs to be the service, and serves."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.demo_issuer import DemoIssuer
+from api.identity import open_identity
+from api.local_operator import LocalOperator
+from api.server import listen, run_on
+from rag.bootstrap import Kustos, open_kustos
+from rag.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An open Kustos and the application over it."""
+
+    kustos: Kustos
+    app: FastAPI
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """The service, not listening yet, for as long as the block lasts.
+
+    Raises:
+        Misconfigured: a setting is missing or unsafe; nobody could sign in; the demo would be reachable from elsewhere.
+        KustosError: catalog, index or model cannot be opened.
+    """
+    demo = DemoIssuer.load(settings.home)
+    identity = open_identity(settings, demo)
+    kustos = open_kustos(settings)
+    try:
+        yield Service(kustos, create_app(kustos, identity, demo, LocalOperator.load(settings.home)))
+    finally:
+        kustos.close()
+
+
+def serve(settings: Settings) -> None:
+    """Serves on the settings' address until interrupted, and tells commands of this home where.
+
+    Raises:
+        Misconfigured: as above, or the address cannot be listened on.
+        KustosError: as above.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with open_service(settings) as service, listen(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        local = LocalOperator.load(settings.home)
+        local.announce(settings.home, url)
+        try:
+            run_on(service.app, listener)
+        finally:
+            local.withdraw(settings.home, url)
