@@ -129,6 +129,7 @@ class Ingestion:
         )
         self._catalog.remove(todo.gone)
         self._set_places(source, listing, todo.loosening)
+        self._name_origins(source, listing)
         self.follow()
         self._read_and_write(connector, (*(each.item for each in todo.changed), *todo.new), report, progress)
         self.follow()
@@ -185,6 +186,12 @@ class Ingestion:
             places.append(Place(change.reference, change.acl, origin, problem))
         if places:
             self._catalog.set_places(source, places)
+
+    def _name_origins(self, source: str, listing: Listing) -> None:
+        """Keeps up to date where rights come from and what is wrong with them, also where they stay as they are."""
+        self._catalog.set_places(
+            source, [Place(each.reference, each.acl, each.origin, each.problem) for each in listing.access.values()]
+        )
 
     def _read_and_write(
         self, connector: Connector, items: Sequence[Item], report: SyncReport, progress: SyncProgress

@@ -106,3 +106,7 @@ class DocumentRefused(KustosError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[DocumentRefused], tuple[RefusalReason, str]]:
+        """An exception is otherwise rebuilt from its message alone when it crosses a process."""
+        return DocumentRefused, (self.reason, self.detail)

@@ -66,6 +66,8 @@ class LexicalEncoder(Protocol):
 
 
 class LanguageDetector(Protocol):
+    """Tells in which language a text is."""
+
     def detect(self, text: str) -> str:
         """ISO 639-1 code of the most likely language; the configured default where the text does not tell."""
 
@@ -158,16 +160,22 @@ class DirectoryEdges(Protocol):
 
 
 class GroupChains(Protocol):
+    """How groups hold each other, for explanations."""
+
     def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
         """A shortest chain of groups from `member` up to `container`, both included; empty if there is none."""
 
 
 class PlaceOrigins(Protocol):
+    """Where ACLs come from, for explanations."""
+
     def origin(self, acl_id: str) -> tuple[str, str | None]:
         """Which entry of the source an ACL comes from, and why that entry could not be read, if so."""
 
 
 class AuditLog(Protocol):
+    """Where decisions are recorded."""
+
     def record(self, record: AuditRecord) -> None:
         """Writes one record before anything is released.
 

@@ -16,7 +16,7 @@ from rag.ports import Embedder, LanguageDetector, LexicalEncoder
 
 MAX_QUESTION_CHARACTERS = 8_000
 MAX_PASSAGES = 100
-MIN_DEPTH = 50  # candidates a leg: enough for both legs to agree, see docs/decisions/0006-fusion.md
+DEPTH = 100  # candidates a leg, see docs/decisions/0006-fusion.md
 
 
 class Mode(StrEnum):
@@ -94,7 +94,7 @@ class Retrieval:
 
     def search_as(self, scope: AccessScope, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
         """As `search`, for a question that is encoded already."""
-        confirmed = self._gate.candidates(scope, question, max(MIN_DEPTH, 2 * limit))
+        confirmed = self._gate.candidates(scope, question, max(DEPTH, limit))
         ranked = _ranked(confirmed.candidates)
         return self._gate.release(scope, ranked[:limit], purpose, confirmed.stale_index)
 

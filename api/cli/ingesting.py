@@ -62,12 +62,12 @@ def sync(settings: Settings, name: str, path: Path, *, confirm_deletions: bool =
 
 def watch(settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:
     """Syncs a source whenever something in it changed, until interrupted."""
-    from connectors.filesystem import FilesystemConnector
+    from ingest.bootstrap import filesystem_source
 
     stop = threading.Event()
 
     def follow(name: str, path: Path) -> None:
-        for _ in FilesystemConnector(name, path).watch(stop, WATCH_INTERVAL_S):
+        for _ in filesystem_source(settings, name, path).watch(stop, WATCH_INTERVAL_S):
             try:
                 ingest(settings, [(name, path)], confirm_deletions=False, as_json=as_json)
             except KustosError as error:

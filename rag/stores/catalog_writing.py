@@ -116,17 +116,20 @@ class CatalogWriter:
     def set_places(self, source: str, places: Iterable[Place]) -> int:
         """Writes governing places in one transaction; at its commit the new rights hold. Returns how many changed."""
         now, changed = datetime.now(UTC), 0
+        mine = (acls.c.tenant == self._tenant) & (acls.c.source == source)
+        columns = (acls.c.reference, acls.c.allow, acls.c.deny, acls.c.origin, acls.c.problem)
         with self._catalog.writing() as connection:
+            held = {row.reference: tuple(row[1:]) for row in connection.execute(select(*columns).where(mine))}
             for place in places:
                 identifier = acl_id(self._tenant, source, place.reference)
-                before = connection.execute(select(*ACL).where(acls.c.id == identifier)).first()
-                values = {**acl_columns(place.acl), "origin": place.origin, "problem": place.problem, "changed_at": now}
+                values = {**acl_columns(place.acl), "origin": place.origin, "problem": place.problem}
+                before = held.get(place.reference)
                 if before is None:
                     about = {"id": identifier, "tenant": self._tenant, "source": source, "reference": place.reference}
-                    connection.execute(insert(acls).values(**about, **values))
-                    continue
-                connection.execute(update(acls).where(acls.c.id == identifier).values(**values))
-                if acl(*before) != place.acl:
+                    connection.execute(insert(acls).values(**about, **values, changed_at=now))
+                elif before != tuple(values.values()):
+                    connection.execute(update(acls).where(acls.c.id == identifier).values(**values, changed_at=now))
+                if before is not None and before[:2] != (values["allow"], values["deny"]):
                     changed += 1
                     _enqueue(connection, TaskKind.REPERMIT, [identifier])
         return changed

@@ -1,0 +1,79 @@
+"""Taking in a folder through the running service, because the embedded index belongs to one process."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.doors import GuardedRoute
+from api.given import TheIngesting, TheKustos
+from ingest.bootstrap import filesystem_source
+from rag.errors import BadInput, KustosError
+
+router = APIRouter(route_class=GuardedRoute)
+Event = dict[str, Any]
+
+
+class IngestRequest(BaseModel):
+    """A folder on this machine, as the service's own user sees it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "share", "path": "/srv/share"}})
+
+    source: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    path: str = Field(min_length=1, max_length=4_000)
+    confirm_deletions: bool = False
+
+
+@router.post("/v1/operator/ingest", summary="Bring a folder's documents and rights up to date")
+def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> StreamingResponse:
+    """One sync, told as it runs: JSON lines with `event`, the last of them `done` with the report or `failed`."""
+    path = Path(body.path)
+    if not path.is_absolute():
+        raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
+    connector = filesystem_source(kustos.records.settings, body.source, path)
+    told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            report = ingesting.sync(connector, confirm_deletions=body.confirm_deletions, progress=_Teller(told))
+            told.put({"event": "done", "report": asdict(report)})
+        except KustosError as error:
+            told.put({"event": "failed", "code": error.code, "message": str(error)})
+        finally:
+            told.put(None)
+
+    threading.Thread(target=run, name=f"sync {body.source}").start()
+    return StreamingResponse(_lines(told), media_type="application/x-ndjson")
+
+
+class _Teller:
+    """Progress of a sync as events. See `ingest.progress.SyncProgress`."""
+
+    def __init__(self, told: queue.SimpleQueue[Event | None]) -> None:
+        self._told = told
+
+    def listed(self, items: int) -> None:
+        self._told.put({"event": "listed", "items": items})
+
+    def read(self, name: str) -> None:
+        self._told.put({"event": "read", "name": name})
+
+    def chunked(self, chunks: int) -> None:
+        self._told.put({"event": "chunked", "chunks": chunks})
+
+    def embedded(self, chunks: int) -> None:
+        self._told.put({"event": "embedded", "chunks": chunks})
+
+
+def _lines(told: queue.SimpleQueue[Event | None]) -> Iterator[str]:
+    while (event := told.get()) is not None:
+        yield json.dumps(event, ensure_ascii=False) + "\n"
