@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from rag.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
@@ -52,6 +54,11 @@ def test_no_lasting_service_has_a_route_out() -> None:
     assert COMPOSE["services"]["fetch-chat-model"]["profiles"] == ["fetch"]
 
 
+def test_kustos_accepts_the_settings_of_both_of_its_services() -> None:
+    for name in ("kustos", "sync"):
+        Settings.from_mapping(COMPOSE["services"][name]["environment"])
+
+
 def test_no_secret_stands_in_the_compose_file() -> None:
     secrets = [
         value
@@ -70,7 +77,7 @@ def test_compose_accepts_the_file() -> None:
         "POSTGRES_PASSWORD": "a",
         "KEYCLOAK_PASSWORD": "b",
         "QDRANT_API_KEY": "c",
-        "PUBLIC_URL": "https://k.example",
+        "PUBLIC_NAME": "kustos.example",
     }
     command = [docker, "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
     done = subprocess.run(command, env=secrets, capture_output=True, text=True, check=False)

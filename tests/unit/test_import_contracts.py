@@ -21,7 +21,7 @@ VIOLATIONS = [
     ("layers", "connectors.base", "ingest.plan"),
     ("layers", "rag.fusion", "connectors.base"),
     ("layers", "eval.measures", "api.schemas"),
-    ("connectors", "connectors.base", "connectors.filesystem"),
+    ("connectors", "connectors.sidecars", "connectors.filesystem"),
     ("pure", "rag.access.acl", "numpy"),
     ("pure", "rag.access.principals", "rag.ports"),
     ("pure", "rag.documents", "pydantic"),
@@ -82,31 +82,38 @@ def _verdict(name: str, output: str) -> re.Match[str] | None:
     return re.search(rf"^{re.escape(name)}.* (KEPT|BROKEN)", output, re.MULTILINE)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def broken(folder: Path) -> set[str]:
+    return {identifier for identifier, outcome in outcomes(folder).items() if outcome == "BROKEN"}
+
+
+def copy(folder: Path) -> Path:
     """A copy of the packages and their contracts, free to be broken."""
-    folder = tmp_path / "tree"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".importlinter", folder)
     return folder
 
 
-def test_the_code_keeps_every_contract(tree: Path) -> None:
-    assert outcomes(tree) == dict.fromkeys(contracts(), "KEPT")
+@pytest.fixture(scope="module")
+def broken_already(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Contracts that the code breaks as it is; reported once, not again by every violation."""
+    return broken(copy(tmp_path_factory.mktemp("as_it_is") / "tree"))
+
+
+def test_the_code_keeps_every_contract(broken_already: set[str]) -> None:
+    assert not broken_already
 
 
 @pytest.mark.parametrize(("contract", "module", "imported"), VIOLATIONS)
 def test_a_deliberate_violation_breaks_its_contract_and_no_other(
-    contract: str, module: str, imported: str, tree: Path
+    contract: str, module: str, imported: str, tmp_path: Path, broken_already: set[str]
 ) -> None:
+    tree = copy(tmp_path / "tree")
     offender = tree / f"{module.replace('.', '/')}.py"
     assert offender.is_file(), f"{module} is gone; let another module offend"
     offender.write_text(f"{offender.read_text()}\n\ndef _offend() -> None:\n    import {imported}\n")
 
-    broken = {identifier for identifier, outcome in outcomes(tree).items() if outcome == "BROKEN"}
-
-    assert broken == {contract}
+    assert broken(tree) - broken_already == {contract}
 
 
 def test_every_contract_is_broken_once_on_purpose() -> None:
