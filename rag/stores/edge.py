@@ -135,16 +135,16 @@ class EdgeReader:
         self._shard = shard
 
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
-        access = access_filter(scope)
-        readable = narrowed(access, question.narrow)
-        corpus = _guarded(scope, access)
-
-        def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-            requests = [_request(scope, readable, corpus, each) for each in queries]
-            found = self._shard.query_batch(QueryBatchRequest(requests))
-            return [[Hit(str(each.id), each.score) for each in leg] for leg in found]
-
         with _engine("search the index"):
+            access = access_filter(scope)
+            readable = narrowed(access, question.narrow)
+            corpus = _guarded(scope, access)
+
+            def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
+                requests = [_request(scope, readable, corpus, each) for each in queries]
+                found = self._shard.query_batch(QueryBatchRequest(requests))
+                return [[Hit(str(each.id), each.score) for each in leg] for leg in found]
+
             return candidates(ask, question, limit)
 
 

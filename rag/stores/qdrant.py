@@ -109,16 +109,16 @@ class QdrantReader:
         self._collection = collection
 
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
-        access = access_filter(scope)
-        readable = narrowed(access, question.narrow)
-        corpus = _guarded(scope, access)
-
-        def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-            requests = [_request(scope, readable, corpus, each) for each in queries]
-            found = self._client.query_batch_points(self._collection, requests=requests)
-            return [[Hit(str(each.id), each.score) for each in leg.points] for leg in found]
-
         with _server("search the index"):
+            access = access_filter(scope)
+            readable = narrowed(access, question.narrow)
+            corpus = _guarded(scope, access)
+
+            def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
+                requests = [_request(scope, readable, corpus, each) for each in queries]
+                found = self._client.query_batch_points(self._collection, requests=requests)
+                return [[Hit(str(each.id), each.score) for each in leg.points] for leg in found]
+
             return candidates(ask, question, limit)
 
 
