@@ -1,0 +1,205 @@
+"""Cuts an extraction into chunks that fit the embedder, through LlamaIndex's sentence splitter; its only importer.
+
+The splitter is given a tokenizer and a rule for sentences, so it asks for neither tiktoken nor nltk data, both of which
+it would download.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from llama_index.core.node_parser import SentenceSplitter
+
+from ingest.extraction import Element, ElementKind, Extraction, Span, extracted_text
+from rag.documents import Chunk, chunk_id, content_hash, indexed_text
+
+MIN_TOKENS = 64
+MAX_PATH_SHARE = 1 / 3  # of a chunk's tokens; what is above it loses its outermost headings
+TOKENS_BETWEEN = 2  # at most, for the blank line between two elements
+OVERLAP_CHARS_A_TOKEN = 3
+TELLING_CHARS = 200  # fewer do not tell a language reliably; such chunks take the document's
+SAMPLE_CHARS = 4_000
+
+# A full stop after fewer than three letters or after a digit abbreviates or numbers ("z. B.", "Nr. 5", "31. August").
+SENTENCE_END = re.compile(
+    r"(?:(?<=[^\W\d_]{3}[.!?…])|(?<=[)\]\"'”“»’][.!?…])|(?<=[.!?…][)\]\"'”“»’]))\s+|(?<=[。！？])|\n+"
+)
+LONG_WORD = re.compile(r"\S{64}(?=\S)")
+
+DetectLanguage = Callable[[str], str]
+"""Text to ISO 639-1 code."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """Neighbouring elements under one heading on one page, the heading itself included."""
+
+    path: tuple[str, ...]
+    page: int | None
+    elements: tuple[Element, ...]
+    spans: tuple[Span, ...]
+
+
+class Chunker:
+    """Chunks by heading, page and slide.
+
+    Args:
+        count_tokens: tokens of a text, as the embedder counts them.
+        max_tokens: of a chunk together with its heading path.
+        overlap: tokens, at most, that a chunk repeats of the one before where a long text had to be cut.
+    """
+
+    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int = 320, overlap: int = 40) -> None:
+        if max_tokens < MIN_TOKENS or not 0 <= overlap <= max_tokens // 4:
+            raise ValueError(f"max_tokens is at least {MIN_TOKENS}, overlap at most a quarter of it")
+        self._count = count_tokens
+        self._max_tokens = max_tokens
+        self._overlap = overlap
+
+    def chunk(self, document_id: str, extraction: Extraction, detect_language: DetectLanguage) -> list[Chunk]:
+        """The document's chunks in reading order.
+
+        A chunk's text is exactly the characters of its span; every character of the extracted text that is not blank is
+        in some chunk; no chunk exceeds the token budget or reaches over a page.
+        """
+        text, spans = extracted_text(extraction)
+        language = detect_language(text[:SAMPLE_CHARS])
+        occurrences: Counter[str] = Counter()
+        chunks: list[Chunk] = []
+        for section in _sections(extraction.elements, spans):
+            path = self._affordable(section.path)
+            for span in self._spans(text, path, section):
+                part = text[span.start : span.end]
+                its_language = detect_language(part) if len(part) >= TELLING_CHARS else language
+                content = content_hash(path, part, its_language)
+                chunks.append(
+                    Chunk(
+                        id=chunk_id(document_id, content, occurrences[content]),
+                        document_id=document_id,
+                        ordinal=len(chunks) + 1,
+                        text=part,
+                        heading_path=path,
+                        page=section.page,
+                        start=span.start,
+                        end=span.end,
+                        language=its_language,
+                        content_hash=content,
+                    )
+                )
+                occurrences[content] += 1
+        return chunks
+
+    def _affordable(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        while path and self._count(indexed_text(path, "")) > MAX_PATH_SHARE * self._max_tokens:
+            path = path[1:]
+        return path
+
+    def _spans(self, text: str, path: tuple[str, ...], section: _Section) -> Iterator[Span]:
+        """Elements of a section, joined while they fit and cut where they do not."""
+        room = self._max_tokens - self._count(indexed_text(path, ""))
+        group: list[Span] = []
+        used = 0
+        for span, tokens in self._pieces(text, section, room):
+            if group and used + tokens > room:
+                yield from self._closed(text, path, group)
+                group, used = [], 0
+            group.append(span)
+            used += tokens + TOKENS_BETWEEN
+        yield from self._closed(text, path, group)
+
+    def _pieces(self, text: str, section: _Section, room: int) -> Iterator[tuple[Span, int]]:
+        """Spans with their tokens, each small enough to stand in a chunk behind the section's own heading."""
+        for element, span in zip(section.elements, section.spans, strict=True):
+            tokens = self._count(element.text)
+            if tokens <= room:
+                yield span, tokens
+            else:
+                for part in self._split(text, span, room, table=element.kind is ElementKind.TABLE):
+                    yield part, self._count(text[part.start : part.end])
+            if element.kind in {ElementKind.HEADING, ElementKind.TITLE} and tokens < room // 4:
+                room -= tokens + TOKENS_BETWEEN
+
+    def _split(self, text: str, span: Span, room: int, *, table: bool) -> Iterator[Span]:
+        overlap = 0 if table else self._overlap  # a row says what its values mean, so it needs nothing of the row above
+        splitter = SentenceSplitter(
+            chunk_size=max(room - overlap, 1),
+            chunk_overlap=0,
+            tokenizer=lambda part: range(self._count(part)),
+            chunking_tokenizer_fn=_sentences,
+        )
+        end = span.start
+        for part in splitter.split_text(text[span.start : span.end]):
+            start = text.index(part, end)
+            yield Span(
+                self._overlapping(text, span.start, start) if overlap and end > span.start else start, start + len(part)
+            )
+            end = start + len(part)
+
+    def _overlapping(self, text: str, earliest: int, start: int) -> int:
+        """Where a chunk begins that repeats the end of the text before `start`: at a sentence, or else at a word."""
+        window = max(earliest, start - OVERLAP_CHARS_A_TOKEN * self._overlap)
+        before = text[window:start]
+        begin = SENTENCE_END.search(before) or re.search(r"\s+", before)
+        if begin is None or self._count(before[begin.end() :]) > self._overlap:
+            return start
+        return window + begin.end()
+
+    def _closed(self, text: str, path: tuple[str, ...], group: Sequence[Span]) -> Iterator[Span]:
+        """One chunk of the group. Tokens do not quite add up, so it is counted; too long, it falls apart again."""
+        if not group:
+            return
+        whole = Span(group[0].start, group[-1].end)
+        if len(text[whole.start : whole.end]) < 2 or self._fits(path, text[whole.start : whole.end]):
+            yield whole
+        elif len(group) > 1:
+            for span in group:
+                yield from self._closed(text, path, [span])
+        else:
+            middle = (whole.start + whole.end) // 2
+            for span in (Span(whole.start, middle), Span(middle, whole.end)):
+                yield from self._closed(text, path, [span])
+
+    def _fits(self, path: tuple[str, ...], part: str) -> bool:
+        return self._count(indexed_text(path, part)) <= self._max_tokens
+
+
+def _sections(elements: Sequence[Element], spans: Sequence[Span]) -> Iterator[_Section]:
+    """Sections in order. Headings directly under one another open one section together."""
+    open_headings: list[Element] = []
+    path: tuple[str, ...] = ()
+    begin, only_headings = 0, True
+    for index, element in enumerate(elements):
+        opens = _opens_section(elements, index)
+        if _is_heading(element):
+            open_headings = [each for each in open_headings if each.level < element.level]
+            open_headings += [element] if opens else []
+        new_path = tuple(" ".join(each.text.split()) for each in open_headings)
+        turns_page = index > 0 and element.page != elements[index - 1].page
+        if index > begin and (turns_page or (new_path != path and not (only_headings and opens))):
+            yield _Section(path, elements[begin].page, tuple(elements[begin:index]), tuple(spans[begin:index]))
+            begin, only_headings = index, True
+        path, only_headings = new_path, only_headings and opens
+    if begin < len(elements):
+        yield _Section(path, elements[begin].page, tuple(elements[begin:]), tuple(spans[begin:]))
+
+
+def _is_heading(element: Element) -> bool:
+    return element.kind in {ElementKind.HEADING, ElementKind.TITLE}
+
+
+def _opens_section(elements: Sequence[Element], index: int) -> bool:
+    """Whether a heading has anything under it. Bold lines in a row, as in a letterhead, are text, not headings."""
+    element, following = elements[index], elements[index + 1 : index + 2]
+    if not _is_heading(element) or not following:
+        return False
+    return not _is_heading(following[0]) or following[0].level > element.level
+
+
+def _sentences(text: str) -> list[str]:
+    """Pieces that make up `text`, cut after sentences and lines, and inside of what is too long for a word."""
+    cuts = {match.end() for rule in (SENTENCE_END, LONG_WORD) for match in rule.finditer(text)}
+    return [text[start:end] for start, end in pairwise(sorted({0, *cuts, len(text)}))]

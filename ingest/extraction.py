@@ -1,0 +1,108 @@
+"""What a parser takes out of one file: ordered pieces of text, and the one text that they make up. Pure, no I/O."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+SEPARATOR = "\n\n"
+MAX_TITLE_CHARS = 300
+TITLE_IS_AMONG_THE_FIRST = 5
+
+# Invisible or directional characters: useless for search, and able to disguise what a reader sees (IN-16).
+_DROPPED = {
+    *range(0x20),
+    0x7F,
+    *range(0x80, 0xA0),
+    0xAD,
+    0x200B,
+    0xFEFF,
+    *range(0x202A, 0x202F),
+    *range(0x2060, 0x206A),
+}
+_CHARACTERS: dict[int, str | None] = {
+    **dict.fromkeys(_DROPPED - {0x09, 0x0A, 0x0B, 0x0C, 0x0D}),
+    **dict.fromkeys((0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029), "\n"),
+    **dict.fromkeys((0xA0, 0x202F), " "),
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_END_OF_LINE = re.compile(r"[ \t]+\n")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+class ElementKind(StrEnum):
+    TITLE = "title"
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    LIST_ITEM = "list_item"
+    TABLE = "table"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One piece of a document in reading order.
+
+    Attributes:
+        text: never blank in a finished extraction; a table holds one line per row.
+        level: of a heading, from 1 (outermost); of a title 0; without meaning elsewhere.
+        page: page or slide number from 1; None where the format has none.
+    """
+
+    kind: ElementKind
+    text: str
+    level: int = 0
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What one file holds. `title` is empty where the file does not name itself."""
+
+    title: str
+    elements: tuple[Element, ...]
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` (exclusive) of the extracted text."""
+
+    start: int
+    end: int
+
+
+def extracted_text(extraction: Extraction) -> tuple[str, tuple[Span, ...]]:
+    """The elements joined by a blank line, and where each of them stands in that text."""
+    spans: list[Span] = []
+    position = 0
+    for element in extraction.elements:
+        spans.append(Span(position, position + len(element.text)))
+        position += len(element.text) + len(SEPARATOR)
+    return SEPARATOR.join(element.text for element in extraction.elements), tuple(spans)
+
+
+def clean(text: str) -> str:
+    """Text as it is stored: NFC, `\\n` as the only line end, nothing invisible, nothing that UTF-8 cannot carry."""
+    text = _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n")).translate(_CHARACTERS)
+    text = _END_OF_LINE.sub("\n", unicodedata.normalize("NFC", text))
+    return _BLANK_LINES.sub("\n\n", text).strip()
+
+
+def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
+    """The same with clean texts, without blank elements, titled by its first heading where that is allowed to."""
+    elements = tuple(replace(each, text=text) for each in raw.elements if (text := clean(each.text)))
+    title = (_visible_title(elements) if titled_by_heading else "") or raw.title
+    return Extraction(" ".join(clean(title).split())[:MAX_TITLE_CHARS], elements, str(raw.media_type))
+
+
+def _visible_title(elements: Sequence[Element]) -> str:
+    """What a reader would call the document: metadata often names the template or the first draft instead.
+
+    A letterhead may stand above the title, but in smaller type.
+    """
+    headings = [e for e in elements[:TITLE_IS_AMONG_THE_FIRST] if e.kind in {ElementKind.TITLE, ElementKind.HEADING}]
+    return min(headings, key=lambda element: element.level).text if headings else ""
