@@ -93,13 +93,13 @@ def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
         StoreUnavailable: catalog or index cannot be opened, for instance because a service holds the index.
     """
     records = open_records(settings)
-    embedder = open_embedder(settings)
+    model, embedder = embedding_model(settings.embedder), open_embedder(settings)
     index = open_index(settings, embedder.profile, rebuild=rebuild)
     lexical, detector = Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
     directory = Directory(records.directory)
     gate = Gate(index.reader, CatalogReader(records.catalog), directory, CatalogAudit(records.catalog))
-    retrieval = Retrieval(gate, embedder, lexical, detector, settings.languages)
-    served = served_models(embedding_model(settings.embedder), settings.chat_model)
+    retrieval = Retrieval(gate, embedder, lexical, detector, model.covers)
+    served = served_models(model, settings.chat_model)
     answerers = Answerers(OllamaModels(settings.ollama_url), ExtractiveAnswerer(embedder), served)
 
     def close() -> None:

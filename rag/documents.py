@@ -116,11 +116,13 @@ class Question:
     Attributes:
         dense: float32[dim], normalised; None leaves the dense leg out.
         lexical: query term weights without IDF; None leaves the lexical leg out.
+        language: ISO 639-1 code, as detected.
         narrow: further conditions of the caller, field to accepted values, already validated; can only narrow.
     """
 
     dense: tuple[float, ...] | None
     lexical: SparseVector | None
+    language: str
     narrow: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -128,12 +130,14 @@ class Question:
 class Candidate:
     """A chunk id proposed by the index. Nothing of it may be shown before the catalog has confirmed it.
 
-    Scores are unbounded, higher is better; None where that leg did not find the chunk. They never leave the service.
+    Scores are unbounded, higher is better; None where that leg has none for the chunk. They never leave the service.
+    `language` is empty until the catalog has confirmed the candidate.
     """
 
     chunk_id: str
     dense: float | None
     lexical: float | None
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

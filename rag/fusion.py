@@ -1,27 +1,56 @@
-"""One ranking out of the two legs of a hybrid search."""
+"""One ranking out of the two legs of a hybrid search, that is not worse than either leg alone.
+
+The figures behind every choice here are in docs/decisions/0006-fusion.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import fsum
 
 from rag.documents import Candidate
 
+DENSE_WEIGHT = 0.6
 
-def fuse(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates in order of their summed z-scores, best first (docs/decisions/0006-fusion.md).
 
-    Both scores are brought to mean 0 and deviation 1 over all candidates. One that only the lexical leg found gets the
-    lowest dense score that was found, since every passage has some similarity; one that only the dense leg found gets
-    the lexical score 0, which is what BM25 gives to a text without a word of the question. A leg that found nothing has
-    no say. Ties are broken by chunk id, so the order does not depend on how the engine happens to store the points.
+def fuse(candidates: Sequence[Candidate], language: str, covers: Callable[[str], bool]) -> list[Candidate]:
+    """The candidates in order of their weighted z-scores, best first.
+
+    Scores of each leg are brought to mean 0 and deviation 1 over all candidates. A leg that cannot judge a candidate
+    has no say over it:
+
+    * BM25 compares words, so it cannot judge a text in another language than the question's. What it finds there (a
+      name, a number) may lift the text, but what it misses does not count against it.
+    * An embedder that does not know the language of question or text cannot judge it at all.
+
+    Args:
+        language: ISO 639-1 code of the question.
+        covers: whether the embedder knows a language.
+
+    Ties are broken by chunk id, so the order does not depend on how the engine happens to store the points.
     """
-    lowest = min((each.dense for each in candidates if each.dense is not None), default=0.0)
-    dense = _standardised([lowest if each.dense is None else each.dense for each in candidates])
+    dense = _standardised(_with_lowest([each.dense for each in candidates]))
     lexical = _standardised([each.lexical or 0.0 for each in candidates])
-    totals = [a + b for a, b in zip(dense, lexical, strict=True)]
-    order = sorted(range(len(candidates)), key=lambda at: (-totals[at], candidates[at].chunk_id))
+    has_dense = any(each.dense is not None for each in candidates)
+    has_lexical = any(each.lexical is not None for each in candidates)
+
+    def total(at: int) -> float:
+        text_language = candidates[at].language
+        if not has_dense or (has_lexical and not (covers(language) and covers(text_language))):
+            return lexical[at]
+        if not has_lexical:
+            return dense[at]
+        mixed = DENSE_WEIGHT * dense[at] + (1 - DENSE_WEIGHT) * lexical[at]
+        return mixed if text_language == language else max(mixed, dense[at])
+
+    order = sorted(range(len(candidates)), key=lambda at: (-total(at), candidates[at].chunk_id))
     return [candidates[at] for at in order]
+
+
+def _with_lowest(scores: Sequence[float | None]) -> list[float]:
+    """Every passage has some similarity: where it was not computed, the lowest that was stands for it."""
+    lowest = min((score for score in scores if score is not None), default=0.0)
+    return [lowest if score is None else score for score in scores]
 
 
 def _standardised(scores: Sequence[float]) -> list[float]:

@@ -108,10 +108,11 @@ class ChunkWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Governed:
-    """What the catalog says of a chunk right now: the place its rights come from, and what they are."""
+    """What the catalog says of a chunk right now: the place its rights come from, what they are, and its language."""
 
     acl_id: str
     acl: Acl
+    language: str
 
 
 @dataclass(frozen=True, slots=True)

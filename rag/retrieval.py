@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rag.access.audit import Purpose
 from rag.access.gate import Gate
 from rag.access.scope import AccessScope, Caller
-from rag.documents import Candidate, Passage, Question
+from rag.documents import Passage, Question
 from rag.errors import BadInput
 from rag.fusion import fuse
 from rag.ports import Embedder, LanguageDetector, LexicalEncoder
@@ -54,13 +54,14 @@ class Retrieval:
         embedder: Embedder,
         lexical: LexicalEncoder,
         detector: LanguageDetector,
-        languages: Sequence[str],
+        covers: Callable[[str], bool],
     ) -> None:
+        """`covers` tells whether the embedder knows a language, given by its ISO 639-1 code."""
         self._gate = gate
         self._embedder = embedder
         self._lexical = lexical
         self._detector = detector
-        self._languages = tuple(languages)
+        self._covers = covers
 
     def language(self, text: str) -> str:
         """ISO 639-1 code of the language that `text` is most likely in."""
@@ -72,13 +73,13 @@ class Retrieval:
         Raises:
             ModelUnavailable: the embedding model does not answer.
         """
-        dense = None
+        language, dense = self.language(request.text), None
         if request.mode is not Mode.LEXICAL:
             dense = tuple(self._embedder.embed_question(request.text).tolist())
         lexical = None
         if request.mode is not Mode.DENSE:
-            lexical = self._lexical.question(request.text, self._languages)
-        return Question(dense, lexical, request.narrow)
+            lexical = self._lexical.question(request.text, (language,))
+        return Question(dense, lexical, language, request.narrow)
 
     def search(self, caller: Caller, request: Request, purpose: Purpose) -> list[Passage]:
         """The best passages for the request that the caller may read now, best first; none if there are none.
@@ -95,9 +96,5 @@ class Retrieval:
     def search_as(self, scope: AccessScope, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
         """As `search`, for a question that is encoded already."""
         confirmed = self._gate.candidates(scope, question, max(DEPTH, limit))
-        ranked = _ranked(confirmed.candidates)
-        return self._gate.release(scope, ranked[:limit], purpose, confirmed.stale_index)
-
-
-def _ranked(candidates: Sequence[Candidate]) -> list[str]:
-    return [each.chunk_id for each in fuse(candidates)]
+        ranked = fuse(confirmed.candidates, question.language, self._covers)
+        return self._gate.release(scope, [each.chunk_id for each in ranked[:limit]], purpose, confirmed.stale_index)

@@ -13,7 +13,7 @@ Each release and each refusal is written to the audit log first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, principals_hash
@@ -75,7 +75,7 @@ class Gate:
                 if governed is None:
                     continue
                 if permits(scope.principals, governed.acl).allowed:
-                    permitted.append(each)
+                    permitted.append(replace(each, language=governed.language))
                 else:
                     closed.add(governed.acl_id)
             stale += len(proposed) - len(permitted)

@@ -26,7 +26,7 @@ class CatalogReader:
         """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
         found: dict[str, Governed] = {}
         statement = (
-            select(chunks.c.id, acls.c.id, *ACL)
+            select(chunks.c.id, chunks.c.language, acls.c.id, *ACL)
             .join(documents, documents.c.id == chunks.c.document_id)
             .join(acls, acls.c.id == documents.c.acl_id)
             .where(_of_tenant(tenant))
@@ -34,8 +34,8 @@ class CatalogReader:
         with self._catalog.reading() as connection:
             for at in range(0, len(chunk_ids), IDS_A_STATEMENT):
                 batch = chunk_ids[at : at + IDS_A_STATEMENT]
-                for identifier, governor, allow, deny in connection.execute(statement.where(chunks.c.id.in_(batch))):
-                    found[identifier] = Governed(governor, acl(allow, deny))
+                for identifier, language, governor, allow, deny in connection.execute(statement.where(chunks.c.id.in_(batch))):
+                    found[identifier] = Governed(governor, acl(allow, deny), language)
         return found
 
     def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:

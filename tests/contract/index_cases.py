@@ -66,7 +66,7 @@ def scope(*principals: str, tenant: str = TENANT, without_acls: tuple[str, ...] 
 def question(
     narrow: Mapping[str, tuple[str, ...]] | None = None, *, seed: int = 1, weights: Mapping[int, float] | None = None
 ) -> Question:
-    return Question(unit_vector(seed), terms(weights or {COMMON: 1.0}), narrow or {})
+    return Question(unit_vector(seed), terms(weights or {COMMON: 1.0}), "en", narrow or {})
 
 
 @dataclass(frozen=True, slots=True)

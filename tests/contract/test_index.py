@@ -248,8 +248,8 @@ def lexical(each: Candidate) -> float:
 def test_a_leg_that_was_not_asked_has_no_scores(library: Index) -> None:
     assert all(each.lexical is None for each in ask(library, scope("reader"), replace(question(), lexical=None)))
     assert all(each.dense is None for each in ask(library, scope("reader"), replace(question(), dense=None)))
-    assert not ask(library, scope("reader"), Question(None, None))
-    assert not ask(library, scope("reader"), Question(None, terms({})))
+    assert not ask(library, scope("reader"), Question(None, None, "en"))
+    assert not ask(library, scope("reader"), Question(None, terms({}), "en"))
 
 
 def test_a_passage_that_shares_no_term_has_no_lexical_score(library: Index) -> None:
