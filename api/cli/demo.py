@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 
 import yaml
-from rich.columns import Columns
-from rich.console import Group
 from rich.markup import escape
-from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from api.cli import ingesting
@@ -22,6 +20,7 @@ from rag.errors import BadInput
 from rag.settings import Settings
 
 SOURCE = "hansekai"
+NARROWEST = 110
 
 
 def run(settings: Settings, examples: Path) -> None:
@@ -39,17 +38,19 @@ def run(settings: Settings, examples: Path) -> None:
     err.print("[bold yellow]Demo:[/] sample accounts can sign in without a password, on this machine only.")
     asked = yaml.safe_load((examples / "questions.yaml").read_text(encoding="utf-8"))
     started = time.perf_counter()
-    note(ingesting.summary(ingesting.sync(settings, SOURCE, company.resolve())))
     with connect(settings) as client:
+        note(ingesting.summary(ingesting.sync(client, settings, SOURCE, company.resolve())))
         for question in asked["questions"]:
             answers = [ask(client, settings, question["text"], who) for who in asked["ask_as"]]
             out.print(f"\n[bold]{escape(question['text'])}[/]")
-            out.print(Columns([_panel(told, issuer.about(told.who)) for told in answers], equal=True, expand=True))
+            out.print(_side_by_side(answers, issuer))
     note(f"ready after {time.perf_counter() - started:.1f} s")
 
 
-def _panel(told: Told, about: str) -> Panel:
-    width = max(30, (out.width - 2) // 3)
-    sources = Text("\n".join(citation_line(each) for each in told.citations), style="dim")
-    body = Group(Text(plain(told.text)), Text(""), sources) if told.citations else Group(Text(plain(told.text)))
-    return Panel(body, title=escape(told.who), subtitle=escape(about), width=width)
+def _side_by_side(answers: list[Told], issuer: DemoIssuer) -> Table:
+    table = Table(expand=True, show_lines=True, width=max(out.width, NARROWEST))
+    for told in answers:
+        table.add_column(f"{escape(told.who)}\n[dim]{escape(issuer.about(told.who))}[/]", ratio=1)
+    table.add_row(*(Text(plain(told.text)) for told in answers))
+    table.add_row(*(Text("\n".join(map(citation_line, told.citations)), style="dim") for told in answers))
+    return table

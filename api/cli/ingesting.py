@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 
 from api.cli.connection import checked, connect, events, operator
 from api.cli.output import note, plain, print_json, progress_bar
@@ -34,7 +35,8 @@ def ingest(settings: Settings, sources: Sequence[Source], *, confirm_deletions: 
     Raises:
         KustosError: the first sync that failed; what was committed before stays.
     """
-    reports = [sync(settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources]
+    with connect(settings) as client:
+        reports = [sync(client, settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources]
     if as_json:
         print_json({"sources": reports})
         return
@@ -42,12 +44,13 @@ def ingest(settings: Settings, sources: Sequence[Source], *, confirm_deletions: 
         click.echo(summary(report))
 
 
-def sync(settings: Settings, name: str, path: Path, *, confirm_deletions: bool = False) -> dict[str, Any]:
+def sync(
+    client: httpx.Client, settings: Settings, name: str, path: Path, *, confirm_deletions: bool = False
+) -> dict[str, Any]:
     """The report of one sync, see `ingest.pipeline.SyncReport`."""
     body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions}
     report: dict[str, Any] = {}
     with (
-        connect(settings) as client,
         client.stream("POST", "/v1/operator/ingest", json=body, headers=operator(settings)) as response,
         progress_bar(name) as advance,
     ):

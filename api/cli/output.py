@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -16,8 +17,10 @@ from rich.table import Table
 
 from rag.errors import KustosError
 
-out = Console(highlight=False)
+PIPED_WIDTH = 120
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
+
 P = ParamSpec("P")
 
 

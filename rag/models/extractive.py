@@ -14,6 +14,7 @@ SENTENCES = 4
 PASSAGES_READ = 4
 SENTENCES_READ = 48
 MIN_CHARACTERS = 20
+MIN_WORDS = 4
 CLOSE_ENOUGH = 0.06  # cosine below the best sentence at which a further one still adds something
 INTRODUCTIONS = {
     "de": "Es ist kein Sprachmodell eingerichtet; hier sind die passendsten Sätze aus Ihren Dokumenten:",
@@ -63,7 +64,7 @@ class ExtractiveAnswerer:
             _Sentence(text, number, passage.chunk.language == language)
             for number, passage in enumerate(passages[:PASSAGES_READ], start=1)
             for text in split_sentences(passage.chunk.text)
-            if len(text) >= MIN_CHARACTERS
+            if _states_something(text)
         ][:SENTENCES_READ] or [_Sentence(passages[0].chunk.text.strip(), 1, True)]
         # In the question's language where the best passages have any: a reader should not have to translate.
         if any(each.same_language for each in sentences):
@@ -74,6 +75,11 @@ class ExtractiveAnswerer:
         floor = float(scores[order[0]]) - CLOSE_ENOUGH
         chosen = {sentences[at].text: sentences[at] for at in order if float(scores[at]) >= floor}
         return list(chosen.values())[:SENTENCES]
+
+
+def _states_something(sentence: str) -> bool:
+    """Whether a sentence can be an answer. A question is closest to the question asked, and says nothing."""
+    return len(sentence) >= MIN_CHARACTERS and len(sentence.split()) >= MIN_WORDS and not sentence.endswith("?")
 
 
 def split_sentences(text: str) -> list[str]:
