@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from connectors.base import AccessEntry, Item, Listing
 from eval.datasets import CorpusDocument, DocumentAccess, User
+from ingest.extraction import Element, ElementKind, Extraction, finished
 from rag.access import principals
 from rag.access.acl import Acl
 from rag.access.principals import Principal
@@ -33,13 +34,18 @@ class Corpus:
         self._documents = {each.id: each for each in documents}
         self._open_to_all = open_to_all
 
+    @property
+    def ids(self) -> Iterable[str]:
+        """Ids of the documents, as the corpus has them."""
+        return self._documents.keys()
+
     def list(self, cursor: str = "") -> Listing:
         """Every document, in the order of the corpus."""
         access = {self._place(each): self._entry(each) for each in self._documents.values()}
         return Listing(tuple(map(self._item, self._documents.values())), access)
 
     def fetch(self, item: Item) -> bytes:
-        """The document as JSON, for `ingest` to be read by `eval.corpus.parse`."""
+        """The document as JSON, which `parse` reads."""
         return _content(self._documents[item.item_id])
 
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
@@ -68,6 +74,14 @@ class Corpus:
             change_token=hashlib.sha256(content).hexdigest(),
             acl_reference=self._place(document),
         )
+
+
+def parse(data: bytes, name: str) -> Extraction:
+    """A document of the corpus, its title as heading. Takes the place of the file parsers: there is no file format."""
+    document = json.loads(data)
+    heading = Element(ElementKind.HEADING, document["title"], level=1)
+    text = Element(ElementKind.PARAGRAPH, document["text"])
+    return finished(Extraction(name, (heading, text), "text/plain"))
 
 
 def acl_of(access: DocumentAccess) -> Acl:

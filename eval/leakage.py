@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from eval.datasets import AccessSuite, AccessTest, CorpusDocument, Query, User, may_read
@@ -19,14 +20,22 @@ FOUND = 50  # documents of one search that are looked at
 FIRST = 10
 
 
+class Opened(Enum):
+    """How much reading by id shows of a document."""
+
+    NOTHING = 0
+    PARTS = 1
+    EVERYTHING = 2
+
+
 class Service(Protocol):
     """The service under audit, asked as one user after the other."""
 
     def found(self, user: User, query: Query) -> Sequence[str]:
         """Ids of the documents that a search releases to the user, best first, as many as `FOUND` or all."""
 
-    def opens(self, user: User, document: str) -> bool:
-        """Whether reading by id shows the user anything of the document."""
+    def opened(self, user: User, document: str) -> Opened:
+        """What reading by id shows the user of the document."""
 
 
 class Ideal(Protocol):
@@ -86,9 +95,11 @@ def audit(suite: AccessSuite, service: Service, ideal: Ideal, on_progress: OnPro
     denied: list[Finding] = []
     rankings: dict[str, Sequence[str]] = {}
     for user in suite.users:
-        opened = {each for each in documents if service.opens(user, each)}
+        opened = {each: service.opened(user, each) for each in documents}
         leaks += [
-            Finding("opened", user.id, each) for each in sorted(opened) if not may_read(user, documents[each].access)
+            Finding("opened", user.id, each.id)
+            for each in suite.documents
+            if opened[each.id] is not Opened.NOTHING and not may_read(user, each.access)
         ]
         for test in _tests_of(user, suite):
             found = service.found(user, test.query)
@@ -112,11 +123,11 @@ def _leaks(test: AccessTest, found: Sequence[str], documents: Mapping[str, Corpu
             yield Finding("found", test.user.id, each, test.id)
 
 
-def _denied(test: AccessTest, found: Sequence[str], opened: set[str], ideal: Ideal) -> Iterator[Finding]:
+def _denied(test: AccessTest, found: Sequence[str], opened: Mapping[str, Opened], ideal: Ideal) -> Iterator[Finding]:
     missed = [each for each in test.gold if each not in found[:FIRST]]
     expected = ideal.found(test.user, test.query)[:FIRST] if missed else ()
     for each in test.gold:
-        if each not in opened:
+        if opened[each] is not Opened.EVERYTHING:
             yield Finding("not opened", test.user.id, each, test.id)
         elif each in missed and each in expected:
             yield Finding("not found", test.user.id, each, test.id)

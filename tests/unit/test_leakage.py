@@ -9,7 +9,7 @@ import pytest
 
 from eval.corpus import acl_of, memberships, principal_of
 from eval.datasets import AccessSuite, AccessTest, CorpusDocument, DocumentAccess, Query, User, may_read
-from eval.leakage import Finding, audit
+from eval.leakage import Finding, Opened, audit
 from rag.access.acl import permits
 
 EVA, TOM = User("eva", frozenset({"staff", "hr"})), User("tom", frozenset({"staff"}))
@@ -30,7 +30,7 @@ SUITE = AccessSuite(
     ),
 )
 RIGHT = {("eva", "money"): ["pay", "open"], ("tom", "money"): ["open"], ("tom", "food"): ["open"]}
-OPENED = {("eva", "open"), ("eva", "pay"), ("tom", "open")}
+OPENED = dict.fromkeys([("eva", "open"), ("eva", "pay"), ("tom", "open")], Opened.EVERYTHING)
 
 
 @dataclass
@@ -38,13 +38,13 @@ class Fake:
     """A service, or an ideal, that answers from tables."""
 
     finds: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=lambda: RIGHT)
-    opened: set[tuple[str, str]] = field(default_factory=lambda: OPENED)
+    openable: Mapping[tuple[str, str], Opened] = field(default_factory=lambda: OPENED)
 
     def found(self, user: User, query: Query) -> Sequence[str]:
         return self.finds[user.id, query.id]
 
-    def opens(self, user: User, document: str) -> bool:
-        return (user.id, document) in self.opened
+    def opened(self, user: User, document: str) -> Opened:
+        return self.openable.get((user.id, document), Opened.NOTHING)
 
 
 def test_a_right_service_is_clean() -> None:
@@ -64,13 +64,15 @@ def test_a_document_for_nobody_is_a_leak_for_everybody() -> None:
     assert report.leaks == (Finding("found", "eva", "secret", "eva-money"),)
 
 
-def test_a_closed_document_that_opens_by_id_is_a_leak_though_no_test_asks_for_it() -> None:
-    report = audit(SUITE, Fake(opened=OPENED | {("tom", "secret")}), Fake())
+@pytest.mark.parametrize("shown", [Opened.PARTS, Opened.EVERYTHING])
+def test_a_closed_document_that_opens_by_id_is_a_leak_though_no_test_asks_for_it(shown: Opened) -> None:
+    report = audit(SUITE, Fake(openable=OPENED | {("tom", "secret"): shown}), Fake())
     assert report.leaks == (Finding("opened", "tom", "secret"),)
 
 
-def test_gold_that_does_not_open_is_wrongly_denied() -> None:
-    report = audit(SUITE, Fake(opened=OPENED - {("eva", "pay")}), Fake())
+@pytest.mark.parametrize("shown", [Opened.NOTHING, Opened.PARTS])
+def test_gold_that_does_not_open_is_wrongly_denied(shown: Opened) -> None:
+    report = audit(SUITE, Fake(openable=OPENED | {("eva", "pay"): shown}), Fake())
     assert report.wrongly_denied == (Finding("not opened", "eva", "pay", "eva-money"),)
     assert not report.clean
 

@@ -1,0 +1,82 @@
+"""`make bench`: runs the benchmarks, writes build/bench.json and prints it as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from eval.bench.bare_engine import BareEngine
+from eval.bench.company_ingest import ingest_figures
+from eval.bench.figures import Figure, show, write
+from eval.bench.revocation import revocation_figures
+from eval.bench.search import search_figures
+from eval.bench.synthetic import DOCUMENTS, SOURCE, TENANT, Written, company
+from eval.progress import progress_bar
+from rag.bootstrap import Kustos, open_kustos
+from rag.errors import KustosError
+from rag.settings import Settings
+
+DOCUMENTS_A_WRITE = 50
+Write = Callable[[list[Written]], None]
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
+@click.option(
+    "--only", type=click.Choice(["ingest", "search"]), help="One of the two halves; search includes revocation."
+)
+def main(out: Path, only: str | None) -> None:
+    """Measure search, revocation and ingest against the bare engine and the bare embedder.
+
+    Takes some minutes, all of it in temporary folders. docs/evaluation.md says how to read the figures.
+    """
+    figures: list[Figure] = []
+    try:
+        if only != "search":
+            figures += ingest_figures(Settings())
+        if only != "ingest":
+            figures += _large_company(Settings())
+    except KustosError as error:
+        raise click.ClickException(str(error)) from error
+    write(figures, out)
+    show(figures)
+
+
+def _large_company(settings: Settings) -> Iterator[Figure]:
+    made = company()
+    with TemporaryDirectory(prefix="kustos-bench-") as folder:
+        own = replace(settings, home=Path(folder) / "home", tenant=TENANT)
+        with closing(open_kustos(own)) as kustos:
+            kustos.records.writer.set_places(SOURCE, made.places())
+            with BareEngine(Path(folder) / "bare") as bare:
+                _load("100,000 chunks", made.documents(), partial(_write, kustos), bare.write)
+                kustos.index_writer.settle()
+                bare.settle()
+                yield from search_figures(kustos, bare, made)
+            _load("100,000 more in one folder", made.archive(), partial(_write, kustos))
+            kustos.index_writer.settle()
+            yield from revocation_figures(kustos, made)
+
+
+def _load(what: str, documents: Iterator[Written], *destinations: Write) -> None:
+    with progress_bar(what, DOCUMENTS) as advance:
+        while some := list(islice(documents, DOCUMENTS_A_WRITE)):
+            for write_to in destinations:
+                write_to(some)
+            advance(len(some))
+
+
+def _write(kustos: Kustos, documents: list[Written]) -> None:
+    kustos.index_writer.upsert([point for each in documents for point in each.points])
+    kustos.records.writer.commit([each.version for each in documents])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Search through the gate against the same search put to the bare engine, over 100,000 chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+
+from eval.bench.bare_engine import BareEngine
+from eval.bench.figures import Figure, at_most, percentile, plain
+from eval.bench.synthetic import TENANT, Company, caller, readable_share
+from eval.progress import progress_bar
+from rag.access.audit import Action, AuditRecord, Outcome, Purpose, principals_hash
+from rag.access.scope import AccessScope
+from rag.bootstrap import Kustos
+from rag.documents import Question
+from rag.errors import KustosError
+from rag.retrieval import DEPTH
+from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_reading import CatalogReader
+
+PRINCIPALS = (40, 1_000)
+LIMIT = 10
+QUESTIONS = 100
+ROUNDS = 3
+WARM_UP = 10
+GOAL = 1.15
+PURPOSE = Purpose(Action.SEARCH, "bench", "a question")
+
+
+class NotTheSameWork(KustosError):
+    """One side of a comparison did not do its work, so the comparison would mean nothing."""
+
+    code = "not_the_same_work"
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Milliseconds of each search, the two sides in turn."""
+
+    gate: Sequence[float]
+    bare: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One way of searching, which returns the number of passages, and the milliseconds that it took each time."""
+
+    search: Callable[[Question], int]
+    times: list[float] = field(default_factory=list)
+
+
+def search_figures(kustos: Kustos, bare: BareEngine, company: Company) -> Iterator[Figure]:
+    """p50 and p95 through the gate against the bare engine, and what the time through the gate goes into.
+
+    Raises:
+        NotTheSameWork: a search did not return ten passages.
+    """
+    questions = company.questions(QUESTIONS)
+    for number in PRINCIPALS:
+        who = caller(number)
+        name = f"search, {number:,} principals"
+        scope = kustos.gate.scope_for(who, PURPOSE)
+        if scope is None:
+            raise NotTheSameWork("the caller may read nothing")
+        with progress_bar(name, ROUNDS * QUESTIONS) as advance:
+            duel = _duel(kustos, bare, scope, questions, advance)
+        for percent in (50, 95):
+            ours, theirs = percentile(duel.gate, percent), percentile(duel.bare, percent)
+            yield at_most(f"{name}, p{percent}", ours, "ms", theirs, GOAL)
+        yield plain(f"{name}: readable chunks", 100 * readable_share(who, company.acls), "%")
+        yield from _breakdown(kustos, scope, questions, name)
+
+
+def _duel(
+    kustos: Kustos, bare: BareEngine, scope: AccessScope, questions: Sequence[Question], advance: Callable[[int], None]
+) -> Duel:
+    """Both sides answer every question in turn, and who begins changes with every question."""
+
+    def through_the_gate(question: Question) -> int:
+        return len(kustos.retrieval.search_as(scope, question, LIMIT, PURPOSE))
+
+    def put_to_the_engine(question: Question) -> int:
+        return len(bare.search(scope, question, depth=DEPTH, limit=LIMIT))
+
+    gate, theirs = _Side(through_the_gate), _Side(put_to_the_engine)
+    for question in questions[:WARM_UP]:
+        for side in (gate, theirs):
+            side.search(question)
+    for turn in range(ROUNDS * len(questions)):
+        for side in (gate, theirs) if turn % 2 else (theirs, gate):
+            started = perf_counter()
+            found = side.search(questions[turn % len(questions)])
+            side.times.append(1_000 * (perf_counter() - started))
+            if found != LIMIT:
+                raise NotTheSameWork(f"a search returned {found} passages instead of {LIMIT}")
+        advance(1)
+    return Duel(gate.times, theirs.times)
+
+
+def _breakdown(kustos: Kustos, scope: AccessScope, questions: Sequence[Question], name: str) -> Iterator[Figure]:
+    """Medians of the parts of one search, each measured alone with the arguments that the search gives it."""
+    authority, audit = CatalogReader(kustos.records.catalog), CatalogAudit(kustos.records.catalog)
+    parts: dict[str, list[float]] = {"index": [], "catalog, rights": [], "catalog, passages": [], "audit": []}
+    for question in questions:
+        started = perf_counter()
+        found = [each.chunk_id for each in kustos.gate.candidates(scope, question, DEPTH).candidates]
+        both = perf_counter() - started
+        rights = _timed(parts["catalog, rights"], partial(authority.governing, TENANT, found))
+        parts["index"].append(1_000 * both - rights)
+        _timed(parts["catalog, passages"], partial(authority.chunks, TENANT, found[:LIMIT]))
+        released = tuple((each, "0" * 64) for each in found[:LIMIT])
+        record = AuditRecord(
+            TENANT, scope.subject, principals_hash(scope.principals), PURPOSE, Outcome.RELEASED, released
+        )
+        _timed(parts["audit"], partial(audit.record, record))
+    for part, times in parts.items():
+        yield plain(f"{name}: {part}, p50", percentile(times, 50), "ms")
+
+
+def _timed(times: list[float], call: Callable[[], object]) -> float:
+    """Milliseconds of one call, which are also appended to `times`."""
+    started = perf_counter()
+    call()
+    times.append(1_000 * (perf_counter() - started))
+    return times[-1]

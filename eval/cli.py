@@ -1,0 +1,102 @@
+"""`kustos eval`: what retrieval finds, and whether anybody is shown what he may not read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eval.bootstrap import run_access, run_retrieval
+from rag.errors import KustosError
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
+
+FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+SHOWN = 20
+
+
+@click.group("eval")
+def evaluate() -> None:
+    """Measure retrieval, and audit who is shown what, over a folder of evaluation data.
+
+    FOLDER is in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; for `access` also users.jsonl and
+    acl_tests.jsonl. Everything runs in a temporary folder with the configured embedding model and the real pipeline;
+    your own documents are neither read nor changed. docs/evaluation.md explains data, measures and output.
+
+    \b
+      kustos eval retrieval data/retrieval/xquad_de
+      kustos eval retrieval data/retrieval/xquad_de --retriever lexical --json
+      kustos eval access data/retrieval/xquad_de
+    """
+
+
+@evaluate.command()
+@FOLDER
+@click.option(
+    "--retriever",
+    type=click.Choice(["dense", "lexical", "hybrid"]),
+    default="hybrid",
+    show_default=True,
+    help="Search by meaning, by words, or by both as people do.",
+)
+@click.option("--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv.")
+@JSON
+@click.pass_obj
+def retrieval(settings: Callable[[], Settings], folder: Path, retriever: str, split: str, as_json: bool) -> None:
+    """Ask every judged query of FOLDER and measure where the relevant documents come.
+
+    Documents are ranked by their best passage. nDCG@10 rewards relevant documents early, R@10 is the share of them
+    among the first ten, MRR@10 is one over the rank of the first.
+    """
+    with _typed_failures():
+        report = run_retrieval(settings(), folder, split, retriever)
+    for each in report.refused[:SHOWN]:
+        click.echo(f"not taken in: {each}", err=True)
+    if as_json:
+        _print_json(report.as_json())
+        return
+    click.echo(f"{report.dataset}: {report.documents} documents, {report.queries} queries, {report.seconds} s")
+    measures = "   ".join(f"{name} {value:.4f}" for name, value in report.measures.items())
+    click.echo(f"{report.retriever} ({report.model})   {measures}")
+
+
+@evaluate.command()
+@FOLDER
+@JSON
+@click.pass_obj
+def access(settings: Callable[[], Settings], folder: Path, as_json: bool) -> None:
+    """Search as every user of FOLDER and open every document by id; count leaks and wrong denials.
+
+    A leak is a document found or opened that the user may not read. Wrongly denied is a document that he may read and
+    a test expects, if it does not open, or if only the access filter keeps it out of the first ten. Exit status 1 if
+    there is either.
+    """
+    with _typed_failures():
+        report = run_access(settings(), folder)
+    for each in [*report.leaks, *report.wrongly_denied][:SHOWN]:
+        click.echo(f"{each.way}: document {each.document} by user {each.user}, test {each.test or '-'}", err=True)
+    told = report.as_json()
+    if as_json:
+        _print_json(told)
+    else:
+        click.echo("   ".join(f"{name} {value}" for name, value in told.items()))
+    if not report.clean:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _typed_failures() -> Iterator[None]:
+    try:
+        yield
+    except KustosError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _print_json(data: dict[str, object]) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2))

@@ -1,0 +1,129 @@
+"""A throw-away Kustos, filled with one corpus by the real pipeline: nothing of the operator's is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from eval.corpus import SOURCE, Corpus, parse
+from eval.leakage import Opened
+from ingest.chunking import Chunker
+from ingest.pipeline import Ingestion
+from ingest.progress import SyncProgress
+from rag.access.audit import Action, Purpose
+from rag.access.scope import Caller
+from rag.bootstrap import Kustos, open_kustos
+from rag.documents import IndexProfile, Question, document_id
+from rag.errors import NotFound
+from rag.ports import Embedder, OnProgress, Vectors
+from rag.retrieval import MAX_PASSAGES
+from rag.settings import Settings
+
+PURPOSE = Purpose(Action.SEARCH, "eval")
+
+
+class RememberingEmbedder:
+    """An embedder (`rag.ports.Embedder`) that embeds every text once, however many installations it fills."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._vectors: dict[str, Vectors] = {}
+
+    @property
+    def profile(self) -> IndexProfile:
+        return self._embedder.profile
+
+    @property
+    def max_tokens(self) -> int:
+        return self._embedder.max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        return self._embedder.count_tokens(text)
+
+    def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
+        """float32[n, dim], as the embedder behind makes them."""
+        new = [each for each in dict.fromkeys(texts) if each not in self._vectors]
+        if new:
+            self._vectors.update(zip(new, self._embedder.embed_documents(new, on_progress), strict=True))
+        if on_progress:
+            on_progress(len(texts) - len(new))
+        return np.stack([self._vectors[each] for each in texts])
+
+    def embed_question(self, text: str) -> Vectors:
+        """float32[dim], not remembered."""
+        return self._embedder.embed_question(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One filled Kustos, asked in ids of the corpus.
+
+    Attributes:
+        ids: id of a document in Kustos to its id in the corpus.
+        refused: documents that the pipeline refused, for instance because they hold no text; no search can find them.
+    """
+
+    kustos: Kustos
+    embedder: RememberingEmbedder
+    ids: Mapping[str, str]
+    refused: tuple[str, ...]
+
+    def found(self, caller: Caller, question: Question) -> list[str]:
+        """Documents of the passages that a search releases, in the order of each one's best passage."""
+        scope = self.kustos.gate.scope_for(caller, PURPOSE)
+        if scope is None:
+            return []
+        passages = self.kustos.retrieval.search_as(scope, question, MAX_PASSAGES, PURPOSE)
+        return list(dict.fromkeys(self.ids[each.document.id] for each in passages))
+
+    def opened(self, caller: Caller, document: str) -> Opened:
+        """What reading by id shows: of the metadata and the first passage both, one or none."""
+        gate, scope = self.kustos.gate, self.kustos.gate.scope_for(caller, PURPOSE)
+        identifier = document_id(caller.tenant, SOURCE, document)
+        metadata = _released(lambda: gate.document(scope, identifier, PURPOSE))
+        passage = _released(lambda: gate.passages(scope, identifier, (1, 1), PURPOSE))
+        return Opened(metadata + passage)
+
+
+@contextmanager
+def installed(
+    settings: Settings, corpus: Corpus, progress: SyncProgress, embedder: RememberingEmbedder | None = None
+) -> Iterator[Installation]:
+    """A new Kustos in a temporary folder that holds the corpus; gone at the end of the block.
+
+    It uses the configured embedding model, or the vectors that `embedder` of another installation remembers, and the
+    embedded stores whatever is configured.
+
+    Raises:
+        ModelUnavailable: the embedding model is not here.
+    """
+    with TemporaryDirectory(prefix="kustos-eval-") as home:
+        own = replace(settings, home=Path(home), catalog_url="", qdrant_url="", qdrant_api_key="")
+        with closing(open_kustos(own)) as kustos:
+            source = embedder or RememberingEmbedder(kustos.embedder)
+            ingestion = Ingestion(
+                own.tenant,
+                kustos.records.writer,
+                kustos.index_writer,
+                embedder=source,
+                lexical=kustos.lexical,
+                detector=kustos.detector,
+                chunker=Chunker(source.count_tokens),
+                parse=parse,
+            )
+            report = ingestion.sync(corpus, progress=progress)
+            ids = {document_id(own.tenant, SOURCE, each): each for each in corpus.ids}
+            yield Installation(kustos, source, ids, tuple(f"{uri}: {reason}" for uri, reason in report.refused))
+
+
+def _released(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except NotFound:
+        return False
+    return True
