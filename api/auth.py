@@ -39,7 +39,7 @@ LEEWAY_S = 30
 ALGORITHMS = {"RS256": ("RSA", None), "PS256": ("RSA", None), "ES256": ("EC", "P-256")}
 """Accepted algorithms, and the type and curve of the key that each is for."""
 HEADER_NAMES = {"alg", "kid", "typ"}
-HEADER_TYPES = {"JWT", "at+jwt"}
+HEADER_TYPES = ("JWT", "at+jwt")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
 Claims = Mapping[str, object]
@@ -170,7 +170,8 @@ def _check_purpose(claims: Claims, issuer: Issuer) -> None:
     names = audience if isinstance(audience, list) else [audience]
     if issuer.audience not in names:
         raise NotAuthenticated("the token is for another audience")
-    if claims.get("azp") not in issuer.clients:
+    client = claims.get("azp")
+    if not isinstance(client, str) or client not in issuer.clients:
         raise NotAuthenticated("the token was issued to a client that is not accepted here")
     if claims.get("typ") != "Bearer":
         raise NotAuthenticated("the token is not an access token")

@@ -113,7 +113,7 @@ def internal_error() -> Response:
 def invalid_body(error: RequestValidationError) -> Response:
     """422 for a request that does not fit its schema: the first problem, the field it is about, and what to do."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path"})
+    where = ".".join(str(part) for part in first["loc"][1:])  # the first part says body, query or path
     match first["type"]:
         case "extra_forbidden":
             message = f"'{where}' is not a field of this request; leave it out."

@@ -16,6 +16,7 @@ from api.identity import open_identity
 from api.local_operator import LocalOperator
 from api.server import listen, run_on
 from rag.bootstrap import Kustos, open_kustos
+from rag.errors import Misconfigured
 from rag.settings import Settings
 
 
@@ -32,7 +33,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """The service, not listening yet, for as long as the block lasts.
 
     Raises:
-        Misconfigured: a setting is missing or unsafe; nobody could sign in; the demo would be reachable from elsewhere.
+        Misconfigured: a setting is missing or unsafe, or the demo would be reachable from elsewhere.
         KustosError: catalog, index or model cannot be opened.
     """
     demo = DemoIssuer.load(settings.home)
@@ -48,11 +49,16 @@ def serve(settings: Settings) -> None:
     """Serves on the settings' address until interrupted, and tells commands of this home where.
 
     Raises:
-        Misconfigured: as above, or the address cannot be listened on.
+        Misconfigured: as above, or nobody could sign in, or the address cannot be listened on.
         KustosError: as above.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if not settings.issuer and DemoIssuer.load(settings.home) is None:
+        raise Misconfigured(
+            "nobody could sign in: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM, "
+            "or set up the sample company with: kustos demo --once"
+        )
     with open_service(settings) as service, listen(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

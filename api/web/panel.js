@@ -1,0 +1,89 @@
+// The side panel: a cited passage in its document, with what stands before and after it.
+
+import { element } from "./dom.js";
+import { words } from "./words.js";
+
+const MOST = 10; // neighbours on each side, as the service allows
+const STEP = 3;
+
+export class Panel {
+  #session;
+  #body = element("div", { className: "panel-body" });
+  #opener = null;
+  #shown = 0;
+
+  constructor(session) {
+    this.#session = session;
+    const close = element("button", { type: "button", className: "quiet close", onclick: () => this.close() }, words.close);
+    this.root = element("aside", { className: "panel", hidden: true, ariaLabel: words.sources }, close, this.#body);
+    this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+  }
+
+  async open(citation, opener) {
+    this.#opener = opener;
+    await this.#show(citation, 1, 1, true);
+  }
+
+  close() {
+    this.root.hidden = true;
+    this.#shown += 1;
+    if (this.#opener?.isConnected) this.#opener.focus();
+  }
+
+  async #show(citation, before, after, focus = false) {
+    const mine = ++this.#shown;
+    let content;
+    try {
+      const found = await this.#session.passage(citation.document, citation.passage, before, after);
+      content = this.#content(citation, found, before, after);
+    } catch (error) {
+      content = [element("p", { className: "problem", role: "alert" }, error.status === 404 ? words.gone : error.message)];
+    }
+    if (mine !== this.#shown) return; // closed, or another was opened meanwhile
+    this.#body.replaceChildren(...content);
+    this.root.hidden = false;
+    if (!focus) return;
+    this.#body.querySelector("h2")?.focus();
+    this.#body.querySelector("mark")?.scrollIntoView({ block: "nearest" });
+  }
+
+  #content(citation, found, before, after) {
+    const { document: about, passages } = found;
+    const first = passages[0].passage;
+    const last = passages.at(-1).passage;
+    const more = (label, wider) => element("button", { type: "button", className: "quiet more", onclick: wider }, label);
+    const content = [
+      element("h2", { tabIndex: -1 }, about.title),
+      element("p", { className: "place" }, words.passage(found.passage, about.passages)),
+      element("p", { className: "uri" }, decoded(about.source)),
+    ];
+    if (first > 1 && before < MOST) {
+      content.push(more(words.earlier, () => this.#show(citation, Math.min(before + STEP, MOST), after)));
+    }
+    content.push(...passages.map((each, at) => block(each, passages[at - 1], each.passage === found.passage)));
+    if (last < about.passages && after < MOST) {
+      content.push(more(words.later, () => this.#show(citation, before, Math.min(after + STEP, MOST))));
+    }
+    return content;
+  }
+}
+
+// Where a passage stands: its page and the headings above it.
+export function place({ page, heading_path: headings }) {
+  return [...(page ? [words.page(page)] : []), ...(headings.length ? [headings.join(" › ")] : [])].join(" · ");
+}
+
+function block(passage, previous, cited) {
+  const where = place(passage);
+  const heading = where && (!previous || place(previous) !== where) ? [element("h3", {}, where)] : [];
+  const text = cited ? element("mark", {}, passage.text) : passage.text;
+  return element("section", { className: cited ? "passage cited" : "passage", lang: passage.language }, ...heading, element("p", {}, text));
+}
+
+function decoded(uri) {
+  try {
+    return decodeURI(uri);
+  } catch {
+    return uri;
+  }
+}

@@ -1,0 +1,196 @@
+"""A small library of documents with rights, in a real catalog and an index in memory, and tokens of people who read it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from fastapi import FastAPI
+from jwt.algorithms import RSAAlgorithm
+
+from api.app import create_app
+from api.auth import Identity, Issuer
+from api.demo_issuer import DemoIssuer
+from api.jwks import StaticKeys
+from api.local_operator import LocalOperator
+from rag.access import principals
+from rag.access.acl import Acl
+from rag.access.directory import Directory
+from rag.access.gate import Gate
+from rag.access.principals import Principal
+from rag.answering import Answering
+from rag.bootstrap import Kustos, open_records
+from rag.documents import Chunk, Document, IndexPoint, acl_id, chunk_id, content_hash, document_id
+from rag.models.answerers import Answerers
+from rag.ports import AuditLog
+from rag.retrieval import Retrieval
+from rag.settings import Settings
+from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_writing import NewVersion, Place
+from tests.fakes import GermanOrEnglish, MemoryIndex, NamedAnswerers, QuotingAnswerer, WordEmbedder, WordEncoder
+
+TENANT, REALM, SOURCE = "main", "acme", "share"
+ISSUER, AUDIENCE = "https://id.example/realms/acme", "kustos"
+KID = "key-1"
+OPERATOR = LocalOperator("o" * 43)
+SALES, STAFF = principals.group(REALM, "/sales"), principals.realm_role(REALM, "staff")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A document to be: its passages, and who may read it."""
+
+    name: str
+    passages: Sequence[str]
+    allow: frozenset[Principal]
+    deny: frozenset[Principal] = frozenset()
+    title: str = ""
+    heading: str = "Chapter"
+
+    @property
+    def id(self) -> str:
+        return document_id(TENANT, SOURCE, self.name)
+
+    @property
+    def uri(self) -> str:
+        return f"file:///share/{self.name}"
+
+
+@dataclass
+class Library:
+    """The open Kustos with its replaceable parts at hand."""
+
+    kustos: Kustos
+    index: MemoryIndex
+    answerer: QuotingAnswerer
+
+    def app(self, demo: DemoIssuer | None = None) -> FastAPI:
+        issuers = [issuer(), *([demo.issuer(TENANT)] if demo else [])]
+        return create_app(self.kustos, Identity(issuers), demo, OPERATOR)
+
+    def add(self, *documents: Written) -> None:
+        writer = self.kustos.records.writer
+        writer.set_places(SOURCE, [Place(each.name, Acl(each.allow, each.deny), each.name) for each in documents])
+        for each in documents:
+            document, chunks = _document(each), _chunks(each)
+            writer.commit([NewVersion(document, each.name, "1", chunks)])
+            self.index.upsert([_point(document, each, chunk) for chunk in chunks])
+
+    def regrant(self, document: Written, acl: Acl) -> None:
+        """Changes rights in the catalog alone: the index still shows the old ones."""
+        self.kustos.records.writer.set_places(SOURCE, [Place(document.name, acl, document.name)])
+
+
+def open_library(home: Path, *documents: Written, host: str = "127.0.0.1", audit: AuditLog | None = None) -> Library:
+    records = open_records(Settings(home=home, tenant=TENANT, host=host))
+    index, embedder, lexical, detector = MemoryIndex(), WordEmbedder(), WordEncoder(), GermanOrEnglish()
+    log = audit or CatalogAudit(records.catalog)
+    gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), log)
+    retrieval = Retrieval(gate, embedder, lexical, detector, covers=lambda _: True)
+    answerer = QuotingAnswerer()
+    answerers = NamedAnswerers({"text-general": answerer, "extractive": answerer})
+    kustos = Kustos(
+        records=records,
+        embedder=embedder,
+        lexical=lexical,
+        detector=detector,
+        gate=gate,
+        retrieval=retrieval,
+        answering=Answering(retrieval, answerers.choose),
+        answerers=cast(Answerers, answerers),
+        index_writer=index.writer,
+        points=index.points,
+        close=records.catalog.close,
+    )
+    library = Library(kustos, index, answerer)
+    library.add(*documents)
+    return library
+
+
+@cache
+def signing_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def jwk(key: rsa.RSAPrivateKey, kid: str = KID, **more: str) -> dict[str, Any]:
+    return {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", "alg": "RS256", **more}
+
+
+def issuer(keys: Mapping[str, Mapping[str, object]] | None = None) -> Issuer:
+    return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), StaticKeys(keys or {KID: jwk(signing_key())}))
+
+
+def claims(**changes: object) -> dict[str, Any]:
+    """Claims of a valid token of Ann, who is in no group; `...` takes a claim out."""
+    now = int(time.time())
+    usual = {"iss": ISSUER, "aud": AUDIENCE, "azp": "web", "typ": "Bearer", "sub": "ann", "iat": now, "exp": now + 300}
+    return {name: value for name, value in {**usual, **changes}.items() if value is not ...}
+
+
+def token(**changes: object) -> str:
+    """A signed token with these claims, whatever they are."""
+    return jwt.PyJWS().encode(json.dumps(claims(**changes)).encode(), signing_key(), "RS256", headers={"kid": KID})
+
+
+def person(subject: str, *, groups: Sequence[str] = (), roles: Sequence[str] = ()) -> dict[str, str]:
+    """The header of a signed-in person."""
+    signed = token(sub=subject, groups=list(groups), realm_access={"roles": list(roles)})
+    return {"Authorization": f"Bearer {signed}"}
+
+
+def segment(value: object) -> str:
+    """A part of a token that is made by hand."""
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _document(written: Written) -> Document:
+    return Document(
+        id=written.id,
+        tenant=TENANT,
+        source=SOURCE,
+        uri=written.uri,
+        title=written.title or written.name,
+        media_type="text/plain",
+        language="en",
+        version=hashlib.sha256("\n".join(written.passages).encode()).hexdigest(),
+        acl_id=acl_id(TENANT, SOURCE, written.name),
+        bytes=sum(map(len, written.passages)),
+        modified_at=None,
+        passages=len(written.passages),
+    )
+
+
+def _chunks(written: Written) -> list[Chunk]:
+    chunks, at, headings = [], 0, (written.heading,)
+    for ordinal, text in enumerate(written.passages, start=1):
+        digest = content_hash(headings, text, "en")
+        identifier = chunk_id(written.id, digest, ordinal)
+        chunks.append(Chunk(identifier, written.id, ordinal, text, headings, 1, at, at + len(text), "en", digest))
+        at += len(text)
+    return chunks
+
+
+def _point(document: Document, written: Written, chunk: Chunk) -> IndexPoint:
+    return IndexPoint(
+        chunk_id=chunk.id,
+        document_id=document.id,
+        source=SOURCE,
+        language="en",
+        tenant=TENANT,
+        acl_id=document.acl_id,
+        allow=tuple(sorted(written.allow)),
+        deny=tuple(sorted(written.deny)),
+        dense=tuple(WordEmbedder().embed_question(chunk.indexed_text).tolist()),
+        lexical=WordEncoder().document(chunk.indexed_text, "en"),
+    )
