@@ -1,4 +1,4 @@
-"""From a question to a cited answer for one caller. The model sees the question and the numbered passages, nothing else."""
+"""From a question to a cited answer for one caller. The model sees the question and the numbered passages only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The seams of Kustos: what the inside needs from the outside, as Protocols owned by the inside.
 
-Each port has hand-written fakes in `tests/fakes.py` and one contract suite in `tests/contract/` that every adapter runs.
+Each port has hand-written fakes in `tests/fakes.py` and one contract suite in `tests/contract/`, run by every adapter.
 Adapters translate their vendor's errors into the tree of `rag.errors`; nothing else may come out of them.
 """
 

@@ -1,4 +1,4 @@
-"""From a question to the passages that answer it, for one caller: encode, ask both legs through the gate, fuse, release."""
+"""From a question to the passages that answer it, for one caller: encode, ask through the gate, fuse, release."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
     """
     running = _running_service(settings)
     if running is not None:
-        with running:
+        with closing(running):
             yield running
         return
     with open_service(settings) as service, tempfile.TemporaryDirectory(prefix="kustos-") as folder:

@@ -5,8 +5,9 @@
     entra:<tenant>:group:<id>   posix:<host>:gid:1003   ad:<sid>   sys:everyone-in-tenant
 
 Never an e-mail address, a display name or the leaf name of a group: those are reassigned and collide (RM-01, RM-12).
-Names are compared byte for byte; nothing is folded, trimmed or normalised, because the identity provider does not (RM-08).
-A name that holds `:` cannot shift a boundary: the parts before the last are percent-encoded, the last may hold anything.
+Names are compared byte for byte; nothing is folded, trimmed or normalised, because the identity provider does not
+(RM-08). A name that holds `:` cannot shift a boundary: the parts before the last are percent-encoded, the last may hold
+anything.
 """
 
 from __future__ import annotations

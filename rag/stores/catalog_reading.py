@@ -34,7 +34,8 @@ class CatalogReader:
         with self._catalog.reading() as connection:
             for at in range(0, len(chunk_ids), IDS_A_STATEMENT):
                 batch = chunk_ids[at : at + IDS_A_STATEMENT]
-                for identifier, language, governor, allow, deny in connection.execute(statement.where(chunks.c.id.in_(batch))):
+                rows = connection.execute(statement.where(chunks.c.id.in_(batch)))
+                for identifier, language, governor, allow, deny in rows:
                     found[identifier] = Governed(governor, acl(allow, deny), language)
         return found
 
