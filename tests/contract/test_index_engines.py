@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import signal
 import subprocess
 import sys
 import threading
@@ -121,26 +122,35 @@ def test_fb_03_a_translation_that_loses_conditions_is_stopped_before_it_is_sent(
 # The embedded engine.
 
 
-def test_ft_06_what_was_written_survives_kill_9(folder: Path) -> None:
-    script = dedent("""
-        import os, signal, sys
-        from pathlib import Path
-        from rag.access.acl import Acl
-        from rag.access.principals import Principal
-        from rag.stores.edge import EdgeIndex
-        from tests.contract.index_cases import PROFILE, chunk_id, point
+def die(script: str, folder: Path) -> None:
+    """Runs `script` in a process of its own, which must end by kill -9."""
+    whole = SCRIPT_HEAD + dedent(script)
+    ended = subprocess.run(
+        [sys.executable, "-c", whole, folder], cwd=ROOT, capture_output=True, timeout=120, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
+
+SCRIPT_HEAD = """
+import os, signal, sys
+from pathlib import Path
+from rag.access.acl import Acl
+from rag.access.principals import Principal
+from rag.stores.edge import EdgeIndex
+from tests.contract.index_cases import PROFILE, chunk_id, point
+"""
+
+
+def test_ft_06_what_was_written_survives_kill_9(folder: Path) -> None:
+    script = """
         writer = EdgeIndex.open(Path(sys.argv[1]), PROFILE).writer
         writer.upsert([point(n, acl="here") for n in range(700)])
         writer.delete([chunk_id(n) for n in range(10)])
         writer.set_acl("here", Acl.of({Principal("boss")}))
         writer.move("document of 699", "there", Acl.of({Principal("reader")}))
         os.kill(os.getpid(), signal.SIGKILL)
-    """)
-    ended = subprocess.run(
-        [sys.executable, "-c", script, folder], cwd=ROOT, capture_output=True, timeout=120, check=False
-    )
-    assert ended.returncode == -9, ended.stderr
+    """
+    die(script, folder)
     index = EdgeIndex.open(folder, PROFILE)
     assert index.points() == 690
     assert len(index.reader.candidates(scope("boss"), question(), 10_000)) == 689
@@ -165,8 +175,11 @@ def test_an_index_that_does_not_say_what_it_was_built_with_is_refused(folder: Pa
 
 
 def test_ft_06_a_crash_while_the_index_is_created_leaves_nothing_in_the_way(folder: Path) -> None:
-    EdgeIndex.open(folder, PROFILE).close()
-    (folder / "shard").rename(folder / "creating-by-a-process-that-died")
+    script = """
+        Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the engine has created, we have not yet moved
+        EdgeIndex.open(Path(sys.argv[1]), PROFILE)
+    """
+    die(script, folder)
     index = EdgeIndex.open(folder, PROFILE)
     index.writer.upsert([point("a")])
     assert index.points() == 1
