@@ -17,6 +17,7 @@ from eval.progress import Bars
 from ingest.progress import Silent
 from rag.access.scope import Caller
 from rag.documents import Question
+from rag.ports import OnProgress
 from rag.retrieval import Mode, Request
 from rag.settings import Settings
 
@@ -58,13 +59,8 @@ def evaluate_retrieval(settings: Settings, dataset: Dataset, mode: Mode, bars: B
         ModelUnavailable: the embedding model is not here.
     """
     started = perf_counter()
-    caller = _caller(settings, ANYONE)
     with installed(settings, Corpus(dataset.documents, open_to_all=True), bars) as installation:
-        rankings = {}
-        for query in dataset.queries:
-            question = installation.kustos.retrieval.question(Request(query.text, mode=mode))
-            rankings[query.id] = installation.found(caller, question)
-            bars.asked(1)
+        rankings = rank(settings, installation, dataset, mode, bars.asked)
         return RetrievalReport(
             dataset=dataset.name,
             retriever=mode.value,
@@ -75,6 +71,18 @@ def evaluate_retrieval(settings: Settings, dataset: Dataset, mode: Mode, bars: B
             seconds=round(perf_counter() - started, 1),
             refused=installation.refused,
         )
+
+
+def rank(
+    settings: Settings, installation: Installation, dataset: Dataset, mode: Mode, on_progress: OnProgress
+) -> dict[str, list[str]]:
+    """Documents found by each judged query, best first."""
+    rankings = {}
+    for query in dataset.queries:
+        question = installation.kustos.retrieval.question(Request(query.text, mode=mode))
+        rankings[query.id] = installation.found(_caller(settings, ANYONE), question)
+        on_progress(1)
+    return rankings
 
 
 def audit_access(settings: Settings, suite: AccessSuite, bars: Bars) -> AccessReport:

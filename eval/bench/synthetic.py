@@ -92,7 +92,7 @@ class Company:
         topics = random.integers(len(self.topics), size=number)
         dense = self._near(random, topics)
         return [
-            Question(tuple(vector.tolist()), self._terms(random, TERMS_A_QUESTION, weighted=False), "de")
+            Question(tuple(vector.tolist()), self._terms(random, TERMS_A_QUESTION, weighted=False), LANGUAGE)
             for vector in dense
         ]
 
