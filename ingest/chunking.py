@@ -24,9 +24,10 @@ OVERLAP_CHARS_A_TOKEN = 3
 TELLING_CHARS = 200  # fewer do not tell a language reliably; such chunks take the document's
 SAMPLE_CHARS = 4_000
 
-# A full stop after fewer than three letters or after a digit abbreviates or numbers ("z. B.", "Nr. 5", "31. August").
+# A full stop abbreviates or numbers after fewer than three letters, after a digit ("z. B.", "31. August"), and before a
+# small letter or a figure ("bzw. der", "Abs. 2").
 SENTENCE_END = re.compile(
-    r"(?:(?<=[^\W\d_]{3}[.!?…])|(?<=[)\]\"'”“»’][.!?…])|(?<=[.!?…][)\]\"'”“»’]))\s+|(?<=[。！？])|\n+"
+    r"(?:(?<=[^\W\d_]{3}[.!?…])|(?<=[)\]\"'”“»’][.!?…])|(?<=[.!?…][)\]\"'”“»’]))\s+(?![\s\da-zäöüß§])|(?<=[。！？])|\n+"
 )
 LONG_WORD = re.compile(r"\S{64}(?=\S)")
 

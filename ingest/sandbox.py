@@ -17,12 +17,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import LifoQueue
+from secrets import token_bytes
+from select import select
 from threading import Timer
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from ingest.extraction import Extraction
-from ingest.parsers.wire import MAX_ANSWER_BYTES, READY, Malformed, decode, receive, send
+from ingest.parsers.wire import MAX_ANSWER_BYTES, NUMBER_BYTES, READY, Malformed, decode, receive, send
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
 MEMORY_BYTES = 2_000_000_000
@@ -128,15 +130,15 @@ class _Child:
 
     @property
     def alive(self) -> bool:
-        return self._in_step and not self._expired and self._process.poll() is None
+        """Whether it may get the next document. One that speaks unasked may not: it would answer for another."""
+        return self._in_step and not self._expired and not select([self._answers], [], [], 0)[0]
 
     def parse(self, data: bytes, name: str, timeout_s: float) -> Extraction:
         self.served += 1
         self._in_step = False
         try:
             with self._within(timeout_s):
-                send(self._questions, name.encode(errors="replace"), data)
-                extraction = decode(self._answer())
+                extraction = decode(self._ask(data, name))
         except (OSError, Malformed) as error:
             raise self._refusal(timeout_s) from error
         except DocumentRefused as refusal:
@@ -152,10 +154,13 @@ class _Child:
         self._questions.close()
         self._answers.close()
 
-    def _answer(self) -> bytes:
-        answer = receive(self._answers, MAX_ANSWER_BYTES)
-        if answer is None:
-            raise Malformed("the child ended without an answer")
+    def _ask(self, data: bytes, name: str) -> bytes:
+        """The answer to this document: it repeats a number that nobody knew before the document was handed over."""
+        number = token_bytes(NUMBER_BYTES)
+        send(self._questions, number, name.encode(errors="replace"), data)
+        repeated, answer = receive(self._answers, NUMBER_BYTES), receive(self._answers, MAX_ANSWER_BYTES)
+        if repeated != number or answer is None:
+            raise Malformed("the child ended without an answer, or answered out of turn")
         return answer
 
     @contextmanager

@@ -1,7 +1,7 @@
 """The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS`.
 
-Says that it is ready, then reads name and content of one document after the other from standard input and answers on
-what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
+Says that it is ready, then reads number, name and content of one document after the other from standard input and
+answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ingest.parsers.confinement import allow_cpu, confine
 from ingest.parsers.registry import parse
-from ingest.parsers.wire import READY, encode_extraction, encode_refusal, receive, send
+from ingest.parsers.wire import NUMBER_BYTES, READY, encode_extraction, encode_refusal, receive, send
 from rag.errors import DocumentRefused
 
 LEFT_OUT = ("pymupdf.layout",)
@@ -26,10 +26,11 @@ def main() -> None:
     sys.modules.update(dict.fromkeys(LEFT_OUT))  # type: ignore[arg-type]  # None makes importing it fail
     confine(memory_bytes)
     send(answers, READY)
-    while (name := receive(questions, MAX_REQUEST_BYTES)) is not None:
-        data = receive(questions, MAX_REQUEST_BYTES)
+    while number := receive(questions, NUMBER_BYTES):
+        name = receive(questions, MAX_REQUEST_BYTES) or b""
+        data = receive(questions, MAX_REQUEST_BYTES) or b""
         allow_cpu(cpu_s)
-        send(answers, _answer(data or b"", name.decode(errors="replace")))
+        send(answers, number, _answer(data, name.decode(errors="replace")))
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -98,16 +98,34 @@ def in_reading_order(blocks: Sequence[Block]) -> list[Block]:
 
 
 def _banded(blocks: Sequence[Block]) -> list[Block]:
-    gutters = _gutters(blocks)
+    parts = [part for block in blocks for part in _side_by_side(block)]
+    gutters = _gutters(parts)
+    if not gutters:  # what stands side by side then is one row, such as a name and its value
+        return _downwards(blocks)
     ordered: list[Block] = []
     band: list[Block] = []
-    for block in _downwards(blocks):
+    for block in _downwards(parts):
         if any(block.box.left < gutter < block.box.right for gutter in gutters):
             ordered += [*_column_by_column(band, gutters), block]
             band = []
         else:
             band.append(block)
     return ordered + _column_by_column(band, gutters)
+
+
+def _side_by_side(block: Block) -> list[Block]:
+    """The block cut where a line stands beside the one before instead of below it, as lines of two columns do."""
+    runs: list[list[Line]] = []
+    for line in block.lines:
+        if not runs or _beside(runs[-1][-1].box, line.box):
+            runs.append([])
+        runs[-1].append(line)
+    return [replace(block, lines=tuple(run), box=around(line.box for line in run)) for run in runs] or [block]
+
+
+def _beside(one: Box, other: Box) -> bool:
+    same_height = one.top < (other.top + other.bottom) / 2 < one.bottom
+    return same_height and (other.left > one.right + MIN_GUTTER_PT or one.left > other.right + MIN_GUTTER_PT)
 
 
 def _downwards(blocks: Sequence[Block]) -> list[Block]:
@@ -241,7 +259,7 @@ def _items(lines: Sequence[Line], page: int) -> Iterator[Element]:
 
 
 def joined(lines: Iterable[str]) -> str:
-    """Printed lines as one: a divided word is closed up, `UN-` + `Nummer` is not divided, `Ein-` + `und` is two words."""
+    """Printed lines as one. A divided word is closed up, `UN-` + `Nummer` keeps its hyphen, `Ein-` + `und` a space."""
     text = ""
     for line in (DOT_LEADER.sub(" … ", " ".join(line.split())) for line in lines):
         if not HYPHEN_AT_END.search(text) or JOINED_BY_HYPHEN.match(line):

@@ -16,6 +16,7 @@ from rag.errors import DocumentRefused, RefusalReason
 LENGTH = struct.Struct(">Q")
 MAX_ANSWER_BYTES = 64_000_000
 MAX_DETAIL_CHARS = 300
+NUMBER_BYTES = 16  # of the random number that ties an answer to its question
 READY = b"ready"
 """First word of a child that has started and confined itself."""
 
