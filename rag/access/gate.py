@@ -69,21 +69,22 @@ class Gate:
         for _ in range(MAX_ROUNDS):
             proposed = self._reader.candidates(scope, question, depth)
             governing = self._authority.governing(scope.tenant, [each.chunk_id for each in proposed])
-            permitted, closed = [], set()
+            permitted, closed, deeper = [], set(), 0
             for each in proposed:
                 governed = governing.get(each.chunk_id)
-                if governed is None:
-                    continue
-                if permits(scope.principals, governed.acl).allowed:
+                if governed and permits(scope.principals, governed.acl).allowed:
                     permitted.append(replace(each, language=governed.language))
-                else:
+                elif governed and governed.acl_id not in scope.without_acls:
                     closed.add(governed.acl_id)
+                else:
+                    deeper += 1
             stale += len(proposed) - len(permitted)
             if len(permitted) == len(proposed) or len(proposed) < depth:
                 break
-            # Ask again: without the places just found closed, and deeper by what was not current.
+            # Ask again: without the places just found closed, and deeper by what that does not keep away: chunks that
+            # are gone, and moved ones, which the index still has under another place than the catalog.
             scope = scope.excluding(closed)
-            depth += len(proposed) - len(governing)
+            depth += deeper
         return Confirmed(tuple(permitted), stale)
 
     def release(self, scope: AccessScope, chunk_ids: Sequence[str], purpose: Purpose, stale: int = 0) -> list[Passage]:
