@@ -1,0 +1,476 @@
+"""Any history of documents, access files, memberships, syncs, crashes and revocations, against the reference evaluator.
+
+Everything is real (connector, plan, pipeline, Qdrant Edge, SQLite, directory, gate, retrieval, BM25) but two parts: the
+embedder counts words, and a file is parsed line by line. Catalog and index are shared by all examples, each a tenant of
+its own, so that what other tenants left behind lies beside it.
+
+What must hold after every step, for every caller, over search, list, single read and explain:
+
+* Never more than told. `Told` is what the catalog was told of a document: by a sync that ended, or by one that crashed.
+  A crashed sync may have got anywhere; so for each version of a document there may be several sets of rights, and one
+  of them must permit. As soon as its tightening is committed, what it takes away is gone for all versions.
+* Never less. What is certain (told by a sync that ended, not touched by a crash) is exactly what list, read and explain
+  give; and search, asked for everything, finds all of it, also while revocations wait for the index.
+
+KUSTOS_TEST_EXAMPLES sets how many histories are tried.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from connectors.filesystem import FilesystemConnector
+from ingest.pipeline import Ingestion
+from rag.access.acl import Acl
+from rag.access.audit import Action, Purpose
+from rag.access.directory import Directory
+from rag.access.explain import Explainer
+from rag.access.gate import Gate
+from rag.access.principals import Principal
+from rag.access.scope import AccessScope, Caller
+from rag.documents import Passage, acl_id, document_id
+from rag.errors import NotFound, SourceUnavailable
+from rag.models.language import LinguaDetector
+from rag.models.lexical import Bm25Encoder
+from rag.retrieval import MAX_PASSAGES, Mode, Request, Retrieval
+from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_writing import CatalogWriter, Place
+from rag.stores.edge import EdgeIndex
+from tests.fakes import WordEmbedder
+from tests.memory_source import UNREADABLE, Watched, chunker_by_line, parse_lines
+from tests.security.reference import EVERYONE, Rights, Sidecar, may_read
+from tests.security.tree import BREAKAGES, REALM, Tree, readable, text, version
+
+EXAMPLES = int(os.environ.get("KUSTOS_TEST_EXAMPLES", "15"))
+STEPS = 25
+SOURCE, ORIGINS = "share", ("keycloak", "entra")
+PURPOSE = Purpose(Action.SEARCH, "stateful")
+EVERY_WORD_OF_A_TEXT = "kiel"
+CHECKS: Counter[str] = Counter()
+
+PEOPLE = tuple(f"kc:{REALM}:user:{name}" for name in ("ann", "bob", "cid"))
+GROUPS = tuple(f"kc:{REALM}:group:{path}" for path in ("/g1", "/g1/sub", "/g2"))
+ROLE = f"kc:{REALM}:role:staff"
+PATHS = ("x.txt", "y.txt", "a/x.txt", "a/y.txt", "a/b/x.txt", "a/b/y.txt", "c/x.txt")
+FOLDERS = ("", "a/", "a/b/", "c/")
+
+CALLERS = {
+    "ann": {PEOPLE[0]},
+    "bob, in a group by his token": {PEOPLE[1], GROUPS[0]},
+    "cid, staff": {PEOPLE[2], ROLE},
+    "somebody whose group is spelled alike": {f"kc:{REALM}:user:eve", f"{GROUPS[0]}x"},
+    "nobody": set[str](),
+}
+
+paragraphs = st.sampled_from(
+    [f"{EVERY_WORD_OF_A_TEXT} {word}" for word in ("alpha", "bravo", "delta", "golf", "hotel")]
+)
+contents = st.lists(paragraphs, min_size=1, max_size=3).map(text) | st.sampled_from((UNREADABLE.encode(), b""))
+principals = st.frozensets(st.sampled_from((*PEOPLE, *GROUPS, ROLE, EVERYONE)), max_size=3)
+denials = st.just(frozenset[str]()) | st.frozensets(st.sampled_from((*PEOPLE, *GROUPS, ROLE)), max_size=2)
+sidecars = st.builds(Sidecar, st.booleans(), st.builds(Rights, principals, denials))
+paths, places = st.sampled_from(PATHS), st.sampled_from((*FOLDERS, *PATHS))
+edges = st.tuples(st.sampled_from((*PEOPLE, *GROUPS)), st.sampled_from((*GROUPS, ROLE)))
+
+Rule = frozenset[Rights]
+"""Rights that must all permit."""
+Told = dict[str, set[Rule]]
+"""Versions of a document, each with the rules of which one must permit."""
+
+
+class Crash(Exception):
+    """The sync ends here, as if the process had."""
+
+
+@dataclass
+class Fuse:
+    """Counts the calls that a sync makes to catalog, index and embedder, and blows at one of them."""
+
+    at: int
+    completed: list[str] = field(default_factory=list)
+
+    def around(self, part: Any) -> Any:
+        return Watched(part, lambda *_: self._burn(), self._complete)
+
+    def _complete(self, name: str, _arguments: object) -> None:
+        self.completed.append(name)
+        self._burn()
+
+    def _burn(self) -> None:
+        self.at -= 1
+        if self.at == 0:
+            raise Crash
+
+
+class Stores:
+    """Catalog and index, opened once, as a process would; `reopen` is a restart."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.lexical, self.detector = Bm25Encoder(("en", "de")), LinguaDetector(("en", "de"))
+        self.numbers = count(1)
+        self.open()
+
+    def open(self) -> None:
+        self.catalog = Catalog.open(sqlite_url(self._home / "catalog.db"))
+        self.index = EdgeIndex.open(self._home / "index", WordEmbedder.profile)
+        self.directory = CatalogDirectory(self.catalog)
+        reader = CatalogReader(self.catalog)
+        widening = Directory(self.directory)
+        self.gate = Gate(self.index.reader, reader, widening, CatalogAudit(self.catalog))
+        self.explainer = Explainer(reader, widening, self.directory, reader)
+        self.retrieval = Retrieval(self.gate, WordEmbedder(), self.lexical, self.detector, covers=lambda _: True)
+
+    def close(self) -> None:
+        self.index.close()
+        self.catalog.close()
+
+    def ingestion(self, tenant: str, fuse: Fuse) -> Ingestion:
+        embedder = WordEmbedder()
+        return Ingestion(
+            tenant,
+            fuse.around(CatalogWriter(self.catalog, tenant)),
+            fuse.around(self.index.writer),
+            embedder=fuse.around(embedder),
+            lexical=self.lexical,
+            detector=self.detector,
+            chunker=chunker_by_line(),
+            parse=parse_lines,
+        )
+
+
+class Histories(RuleBasedStateMachine):
+    def __init__(self, stores: Stores) -> None:
+        super().__init__()
+        self.stores = stores
+        self.tenant = f"tenant-{next(stores.numbers)}"
+        self.folder = Path(tempfile.mkdtemp(prefix="kustos-stateful-"))
+        self.tree = Tree(self.folder / "share")
+        self.source = FilesystemConnector(SOURCE, self.tree.root, max_bytes=1_000)
+        self.memberships: dict[str, set[tuple[str, str]]] = {origin: set() for origin in ORIGINS}
+        self.told: dict[str, Told] = {}
+        self.certain: set[str] = set()  # documents of which `told` is exactly what the catalog has
+        self.indexed: set[str] = set()  # certain documents whose points show at least the readers that the catalog has
+        self.turn = 0
+
+    # What happens in the source
+
+    @initialize(
+        files=st.dictionaries(paths, contents, min_size=2),
+        rights=st.dictionaries(places, sidecars, min_size=1, max_size=4),
+        groups=st.sets(edges, max_size=4),
+    )
+    def a_company(self, files: dict[str, bytes], rights: dict[str, Sidecar], groups: set[tuple[str, str]]) -> None:
+        for place, sidecar in rights.items():
+            self.tree.govern(place, sidecar)
+        for path, content in files.items():
+            self.tree.write(path, content)
+        self._belong(ORIGINS[0], groups)
+        self.sync()
+
+    @rule(path=paths, content=contents)
+    def write(self, path: str, content: bytes) -> None:
+        self.tree.write(path, content)
+
+    @precondition(lambda self: self.tree.documents)
+    @rule(pick=st.integers(0, 99))
+    def delete(self, pick: int) -> None:
+        self.tree.delete(_one(self.tree.documents, pick))
+
+    @precondition(lambda self: self.tree.documents)
+    @rule(pick=st.integers(0, 99), to=paths)
+    def rename(self, pick: int, to: str) -> None:
+        self.tree.rename(_one(self.tree.documents, pick), to)
+
+    @rule(place=places, sidecar=sidecars)
+    def regrant(self, place: str, sidecar: Sidecar) -> None:
+        self.tree.govern(place, sidecar)
+
+    @rule(place=places)
+    def take_sidecar_away(self, place: str) -> None:
+        self.tree.ungovern(place)
+
+    @rule(place=places, how=st.sampled_from(BREAKAGES))
+    def break_sidecar(self, place: str, how: str) -> None:
+        self.tree.break_sidecar(place, how)
+
+    # What happens in the directory: holds at once
+
+    @rule(origin=st.sampled_from(ORIGINS), edge=edges)
+    def join_or_leave(self, origin: str, edge: tuple[str, str]) -> None:
+        self._belong(origin, self.memberships[origin] ^ {edge})
+
+    def _belong(self, origin: str, groups: set[tuple[str, str]]) -> None:
+        self.memberships[origin] = groups
+        pairs = [(Principal(member), Principal(group)) for member, group in groups]
+        self.stores.directory.replace(self.tenant, origin, pairs)
+
+    # What happens in Kustos
+
+    @rule()
+    def sync(self) -> None:
+        report = self.stores.ingestion(self.tenant, Fuse(0)).sync(self.source)
+        assert not report.deferred
+        listed = self._listed()
+        self.told = {path: self._after_reading(path, *state) for path, state in listed.items()}
+        self.certain = {path for path, told in self.told.items() if told.keys() <= {listed[path][1]}}
+        self.indexed = set(self.certain)
+        self._check_nothing_left_over()
+
+    @rule(at=st.integers(1, 70))
+    def crash(self, at: int) -> None:
+        fuse = Fuse(at)
+        try:
+            self.stores.ingestion(self.tenant, fuse).sync(self.source)
+        except Crash:
+            self._told_by_a_crash(tightened="remove" in fuse.completed)
+        else:
+            self.sync()
+
+    @rule()
+    def source_is_away(self) -> None:
+        away = self.folder / "away"
+        self.tree.root.rename(away)
+        with pytest.raises(SourceUnavailable):
+            self.stores.ingestion(self.tenant, Fuse(0)).sync(self.source)
+        away.rename(self.tree.root)
+
+    @rule(pick=st.integers(0, 99), taken=principals, denied=denials)
+    def revoke_in_the_catalog(self, pick: int, taken: frozenset[str], denied: frozenset[str]) -> None:
+        """One row of the catalog; the index is not touched."""
+        self._change(pick, lambda acl: Acl.of(acl.allow - _p(taken), acl.deny | _p(denied)), loosens=False)
+
+    @rule(pick=st.integers(0, 99), given=principals)
+    def grant_in_the_catalog(self, pick: int, given: frozenset[str]) -> None:
+        self._change(pick, lambda acl: Acl.of(acl.allow | _p(given)), loosens=True)
+
+    def _change(self, pick: int, change: Callable[[Acl], Acl], *, loosens: bool) -> None:
+        writer = CatalogWriter(self.stores.catalog, self.tenant)
+        held = writer.places(SOURCE)
+        if not held:
+            return
+        reference = _one(held, pick)
+        acl = change(held[reference])
+        writer.set_places(SOURCE, [Place(reference, acl, "changed by a test")])
+        place, rights = acl_id(self.tenant, SOURCE, reference), Rights(frozenset(acl.allow), frozenset(acl.deny))
+        for path, told in self.told.items():
+            if writer.governing_place(self._id(path)) == place:
+                self.told[path] = {each: {frozenset((rights,))} for each in told}
+                self.indexed -= {path} if loosens else set()
+
+    @rule()
+    def index_follows(self) -> None:
+        self.stores.ingestion(self.tenant, Fuse(0)).follow()
+        self.indexed = set(self.certain)
+
+    @rule()
+    def restart(self) -> None:
+        self.stores.close()
+        self.stores.open()
+
+    # What the reference makes of it
+
+    def _listed(self) -> dict[str, tuple[Rights, str, bool]]:
+        """Rights, version and whether it can be read, of every document in the folder."""
+        return {
+            path: (self.tree.rights(path), version(content), readable(content))
+            for path, content in self.tree.documents.items()
+        }
+
+    def _after_reading(self, path: str, rights: Rights, current: str, readable: bool) -> Told:
+        """Of a document that cannot be read an older version may stay, for readers who may also read the new one."""
+        if readable:
+            return {current: {frozenset((rights,))}}
+        return _tightened(self.told.get(path, {}), rights)
+
+    def _told_by_a_crash(self, *, tightened: bool) -> None:
+        listed = self._listed()
+        for path in {*self.told, *listed}:
+            old = self.told.get(path, {})
+            if path not in listed:
+                new: Told = {} if tightened else old
+            else:
+                rights, current, readable = listed[path]
+                kept = _tightened(old, rights) if tightened else old
+                fresh: Told = {current: {frozenset((rights,))}} if readable else {}
+                new = {each: kept.get(each, set()) | fresh.get(each, set()) for each in {*kept, *fresh}}
+            if path not in listed or old != self._after_reading(path, *listed[path]):
+                self.certain.discard(path)
+                self.indexed.discard(path)
+            self.told[path] = new
+
+    def _may_read(self, own: set[str], path: str, current: str) -> bool:
+        pairs = set[tuple[str, str]]().union(*self.memberships.values())
+        rules = self.told.get(path, {}).get(current, set())
+        return any(all(may_read(own, pairs, rights) for rights in rule) for rule in rules)
+
+    def _permitted(self, own: set[str], path: str) -> bool:
+        """For certain documents, which have one version or none."""
+        return any(self._may_read(own, path, each) for each in self.told.get(path, {}))
+
+    def _check_nothing_left_over(self) -> None:
+        """Every chunk has its point, every point its chunk, and no task is open."""
+        writer = CatalogWriter(self.stores.catalog, self.tenant)
+        assert self.stores.index.points() == writer.chunk_count()
+        assert not writer.tasks()
+
+    # What callers see
+
+    @invariant()
+    def each_caller_gets_what_the_reference_says(self) -> None:
+        self.turn += 1
+        for number, (name, own) in enumerate(CALLERS.items()):
+            self._check(name, own, thoroughly=(number + self.turn) % len(CALLERS) == 0)
+        assert not self._listed_for("another tenant", CALLERS["bob, in a group by his token"])
+
+    def _check(self, name: str, own: set[str], *, thoroughly: bool) -> None:
+        listed = self._listed_for(self.tenant, own)
+        for path, current in listed.items():
+            assert self._may_read(own, path, current), f"LEAK: {name} lists {path}"
+        for path in self.certain:
+            assert (path in listed) == self._permitted(own, path), f"WRONGLY DENIED: {name} does not list {path}"
+        found = self._search(own, Mode.HYBRID, MAX_PASSAGES)
+        self._check_found(name, own, listed, found)
+        CHECKS["callers"] += 1
+        if thoroughly:
+            self._check_reading(name, own, listed)
+            self._check_searches(name, own, listed, found)
+
+    def _listed_for(self, tenant: str, own: set[str]) -> dict[str, str]:
+        """Path and version of every document that is listed, page by page."""
+        scope = self.stores.gate.scope_for(_caller(tenant, own), PURPOSE)
+        listed, after = dict[str, str](), ""
+        while page := self.stores.gate.documents(scope, PURPOSE, after, limit=3):
+            listed |= {_path(each.uri): each.version for each in page}
+            after = page[-1].uri
+        return listed
+
+    def _search(self, own: set[str], mode: Mode, limit: int) -> list[Passage]:
+        request = Request(EVERY_WORD_OF_A_TEXT, limit, mode=mode)
+        return self.stores.retrieval.search(_caller(self.tenant, own), request, PURPOSE)
+
+    def _check_found(self, name: str, own: set[str], listed: dict[str, str], found: list[Passage]) -> None:
+        released = Counter(_path(each.document.uri) for each in found)
+        for passage in found:
+            path = _path(passage.document.uri)
+            assert self._may_read(own, path, passage.document.version), f"LEAK: {name} finds {path}"
+            assert passage.document.version == listed[path]
+            assert passage.chunk.document_id == passage.document.id == self._id(path)
+        assert [each.rank for each in found] == list(range(1, len(found) + 1))
+        assert len({each.chunk.id for each in found}) == len(found)
+        for path in self.indexed & listed.keys():
+            expected = {each.document.passages for each in found if _path(each.document.uri) == path}
+            assert expected == {released[path]}, f"WRONGLY DENIED: {name} does not find all of {path}"
+        CHECKS["searches"] += 1
+
+    def _check_searches(self, name: str, own: set[str], listed: dict[str, str], found: list[Passage]) -> None:
+        for mode in (Mode.DENSE, Mode.LEXICAL):
+            self._check_found(name, own, listed, self._search(own, mode, MAX_PASSAGES))
+        few = self._search(own, Mode.HYBRID, 2)
+        assert [each.chunk.id for each in few] == [each.chunk.id for each in found[:2]]
+        scope = self.stores.gate.scope_for(_caller(self.tenant, own), PURPOSE)
+        if scope and self.indexed == self.told.keys():
+            self._check_replacement(scope, len(found))
+
+    def _check_replacement(self, scope: AccessScope, readable: int) -> None:
+        """However much of what the index proposes is dropped, the places in the result are filled."""
+        request = Request(EVERY_WORD_OF_A_TEXT, mode=Mode.DENSE)
+        for depth in (1, 3):
+            confirmed = self.stores.gate.candidates(scope, self.stores.retrieval.question(request), depth)
+            assert len(confirmed.candidates) == min(depth, readable)
+            CHECKS["shallow searches"] += 1
+
+    def _check_reading(self, name: str, own: set[str], listed: dict[str, str]) -> None:
+        caller = _caller(self.tenant, own)
+        scope = self.stores.gate.scope_for(caller, PURPOSE)
+        for path in PATHS:
+            for read in (self._document, self._passages):
+                current = _or_none(lambda read=read, path=path: read(scope, path))  # type: ignore[misc]
+                assert current == listed.get(path), f"{name}: reading {path} and listing it differ"
+            explained = _or_none(lambda path=path: self.stores.explainer.explain(caller, self._id(path)))  # type: ignore[misc]
+            assert bool(explained and explained.decision.allowed) == (path in listed)
+            CHECKS["reads by id"] += 3
+
+    def _document(self, scope: AccessScope | None, path: str) -> str:
+        return self.stores.gate.document(scope, self._id(path), PURPOSE).version
+
+    def _passages(self, scope: AccessScope | None, path: str) -> str:
+        (current,) = {
+            each.document.version for each in self.stores.gate.passages(scope, self._id(path), (1, 9), PURPOSE)
+        }
+        return current
+
+    def _id(self, path: str) -> str:
+        return document_id(self.tenant, SOURCE, path)
+
+    def teardown(self) -> None:
+        """Leaves the stores as they were, so that the next example can count."""
+        ingestion = self.stores.ingestion(self.tenant, Fuse(0))
+        writer = CatalogWriter(self.stores.catalog, self.tenant)
+        writer.remove([each.document_id for each in writer.known(SOURCE)])
+        ingestion.follow()
+        assert self.stores.index.points() == 0
+        shutil.rmtree(self.folder)
+
+
+def _tightened(told: Told, rights: Rights) -> Told:
+    return {each: {rule_ | {rights} for rule_ in rules} for each, rules in told.items()}
+
+
+def _one(values: Iterable[str], pick: int) -> str:
+    ordered = sorted(values)
+    return ordered[pick % len(ordered)]
+
+
+def _p(texts: frozenset[str]) -> frozenset[Principal]:
+    return frozenset(map(Principal, texts))
+
+
+def _path(uri: str) -> str:
+    return uri.removeprefix(f"file://{SOURCE}/")
+
+
+def _caller(tenant: str, own: set[str]) -> Caller:
+    return Caller(tenant, "somebody", frozenset(map(Principal, own)))
+
+
+def _or_none(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except NotFound:
+        return None
+
+
+def test_no_history_leaks_and_none_denies_wrongly(tmp_path: Path) -> None:
+    stores = Stores(tmp_path)
+    try:
+        run_state_machine_as_test(
+            lambda: Histories(stores),  # type: ignore[arg-type]  # any factory will do
+            settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS),
+        )
+    finally:
+        stores.close()
+    print(f"\n{EXAMPLES} histories, checks: {dict(CHECKS)}")  # noqa: T201  seen with pytest -s, after a long run

@@ -1,0 +1,500 @@
+"""The writing path over a real catalog, with source, parser, models and index in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.base import ItemChanged, ItemGone
+from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
+from rag.access.acl import Acl
+from rag.access.principals import Principal, group, user
+from rag.documents import IndexPoint, document_id
+from rag.errors import DocumentRefused, ModelUnavailable, RefusalReason, SourceUnavailable
+from rag.ports import OnProgress, Stored, Vectors
+from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_status import CatalogStatus
+from rag.stores.catalog_writing import CatalogWriter
+from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
+from tests.memory_source import SOURCE, UNREADABLE, MemorySource, Watched, chunker_by_line, parse_lines
+
+TENANT = "main"
+ANN, BOB = user("acme", "ann"), user("acme", "bob")
+STAFF = group("acme", "/staff")
+FOR_ANN, FOR_BOB, FOR_BOTH = Acl.of({ANN}), Acl.of({BOB}), Acl.of({ANN, BOB})
+
+
+class CountingEmbedder(WordEmbedder):
+    """Remembers every text; `fails_after` so many it fails."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.fails_after = 10**9
+
+    def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
+        if len(self.texts) + len(texts) > self.fails_after:
+            raise ModelUnavailable("the model's runtime does not answer")
+        self.texts += texts
+        return super().embed_documents(texts, on_progress)
+
+
+class Crash(Exception):
+    """The sync ends here."""
+
+
+@dataclass
+class World:
+    """One home: a catalog, an index, and what a sync asks of them, in order."""
+
+    catalog: Catalog
+    index: MemoryIndex = field(default_factory=MemoryIndex)
+    embedder: CountingEmbedder = field(default_factory=CountingEmbedder)
+    source: MemorySource = field(default_factory=MemorySource)
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    crash_at: int = 0
+
+    @property
+    def writer(self) -> CatalogWriter:
+        return CatalogWriter(self.catalog, TENANT)
+
+    def ingestion(self) -> Ingestion:
+        return Ingestion(
+            TENANT,
+            self._watched(self.writer),
+            self._watched(self.index),
+            embedder=self._watched(self.embedder),
+            lexical=WordEncoder(),
+            detector=GermanOrEnglish(),
+            chunker=chunker_by_line(),
+            parse=parse_lines,
+        )
+
+    def sync(self, *, confirm_deletions: bool = False) -> SyncReport:
+        self.calls.clear()
+        self.embedder.texts.clear()
+        self.source.fetched.clear()
+        return self.ingestion().sync(self.source, confirm_deletions=confirm_deletions)
+
+    def _watched(self, part: Any) -> Any:
+        return Watched(part, lambda *_: self._burn(), self._called)
+
+    def _called(self, name: str, arguments: Any) -> None:
+        self.calls.append((name, arguments))
+        self._burn()
+
+    def _burn(self) -> None:
+        self.crash_at -= 1
+        if self.crash_at == 0:
+            raise Crash
+
+    def stored(self, name: str) -> Stored | None:
+        return CatalogReader(self.catalog).document(TENANT, document_id(TENANT, SOURCE, name))
+
+    def texts(self, name: str) -> list[str]:
+        found = CatalogReader(self.catalog).passages(TENANT, document_id(TENANT, SOURCE, name), 1, 99)
+        return [each.chunk.text for each in found if each.chunk]
+
+    def points(self) -> dict[str, IndexPoint]:
+        return dict(self.index.stored)
+
+    def rights_in_the_index(self, name: str) -> set[tuple[str, ...]]:
+        wanted = document_id(TENANT, SOURCE, name)
+        return {each.allow for each in self.index.stored.values() if each.document_id == wanted}
+
+
+@pytest.fixture
+def worlds(tmp_path: Path) -> Iterator[Callable[[], World]]:
+    opened: list[Catalog] = []
+
+    def open_world() -> World:
+        opened.append(Catalog.open(sqlite_url(tmp_path / f"{len(opened)}.db")))
+        return World(opened[-1])
+
+    yield open_world
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def world(worlds: Callable[[], World]) -> World:
+    return worlds()
+
+
+def texts(*allowed: Principal) -> set[tuple[str, ...]]:
+    return {tuple(sorted(allowed))}
+
+
+def test_a_first_sync_takes_everything_in_with_its_rights(world: World) -> None:
+    world.source.write("a.txt", "one\ntwo")
+    world.source.rights["p"] = FOR_ANN
+    report = world.sync()
+    assert (report.listed, report.written, report.chunks, report.embedded, report.deleted) == (1, 1, 2, 2, 0)
+    stored = world.stored("a.txt")
+    assert stored
+    assert (stored.acl, stored.document.passages, stored.document.uri) == (FOR_ANN, 2, "file://share/a.txt")
+    assert world.texts("a.txt") == ["one", "two"]
+    assert world.rights_in_the_index("a.txt") == texts(ANN)
+
+
+def test_a_second_sync_reads_nothing_embeds_nothing_and_writes_no_point(world: World) -> None:
+    for name in ("a.txt", "b.txt"):
+        world.source.write(name, "one\ntwo")
+    world.sync()
+    before = world.points()
+    report = world.sync()
+    assert (report.unchanged, report.written, report.embedded) == (2, 0, 0)
+    assert (world.source.fetched, world.embedder.texts) == ([], [])
+    assert not {"upsert", "delete", "set_acl", "move"} & {name for name, _ in world.calls}
+    assert world.points() == before
+
+
+def test_after_an_edit_only_chunks_that_are_new_are_embedded(world: World) -> None:
+    world.source.write("a.txt", "one\ntwo\nthree\ntwo")
+    world.sync()
+    world.source.write("a.txt", "zero\none\ntwo\nthree\ntwo")
+    report = world.sync()
+    assert world.embedder.texts == ["zero"]
+    assert (report.embedded, report.chunks) == (1, 5)
+    assert world.texts("a.txt") == ["zero", "one", "two", "three", "two"]
+    assert len(world.points()) == 5
+
+
+def test_chunks_that_an_edit_took_out_leave_catalog_and_index(world: World) -> None:
+    world.source.write("a.txt", "one\ntwo\none")
+    world.sync()
+    world.source.write("a.txt", "one")
+    world.sync()
+    assert world.texts("a.txt") == ["one"]
+    assert len(world.points()) == world.writer.chunk_count() == 1
+
+
+def test_in_14_the_same_text_in_two_documents_keeps_separate_points_with_separate_rights(world: World) -> None:
+    world.source.write("a.txt", "the same", "for ann")
+    world.source.write("b.txt", "the same", "for bob")
+    world.source.rights |= {"for ann": FOR_ANN, "for bob": FOR_BOB}
+    world.sync()
+    assert len(world.points()) == 2
+    assert world.rights_in_the_index("a.txt") == texts(ANN)
+    assert world.rights_in_the_index("b.txt") == texts(BOB)
+
+
+# Order
+
+
+def test_rights_shrink_first_then_what_is_gone_leaves_then_rights_grow_then_content_is_read(world: World) -> None:
+    source = world.source
+    for name, place in (("t", "tightened"), ("l", "loosened"), ("g", "kept"), ("m", "kept"), ("c", "kept")):
+        source.write(name, "one", place)
+    source.rights |= {"tightened": FOR_BOTH, "loosened": FOR_ANN, "kept": FOR_BOTH}
+    world.sync()
+    source.rights |= {"tightened": FOR_ANN, "loosened": FOR_BOTH}
+    source.delete("g")
+    source.move("m", "tightened")
+    source.write("c", "two", "kept")
+    source.write("n", "new", "kept")
+    world.sync()
+    steps = [_step(name, arguments) for name, arguments in world.calls]
+    names = ["tightened", "moved", "gone", "loosened", "index follows", "content", "complete"]
+    assert [each for at, each in enumerate(steps) if each in names and each not in steps[:at]] == names
+    follows = len(steps) - 1 - steps[::-1].index("index follows")
+    assert steps.index("content") < follows < steps.index("complete")
+
+
+def _step(name: str, arguments: Any) -> str:
+    match name:
+        case "set_places":
+            (place, *more) = arguments[1]
+            return place.reference if not more else "origins"
+        case "regovern":
+            return "moved"
+        case "remove":
+            return "gone"
+        case "embed_documents" | "upsert" | "commit" | "intend":
+            return "content"
+        case "set_acl" | "move" | "delete":
+            return "index follows"
+    return name
+
+
+def test_rc_08_rights_hold_in_the_catalog_before_any_document_is_read(world: World) -> None:
+    world.source.write("a", "one")
+    world.source.rights["p"] = FOR_BOTH
+    world.sync()
+    world.source.rights["p"] = FOR_ANN
+    world.source.write("a", "two")
+    world.source.failures["a"] = SourceUnavailable("the share is gone")
+    with pytest.raises(SourceUnavailable):
+        world.sync()
+    stored = world.stored("a")
+    assert stored
+    assert stored.acl == FOR_ANN
+    assert world.rights_in_the_index("a") == texts(ANN)
+
+
+def test_rc_13_where_rights_and_content_change_the_old_content_is_not_shown_to_new_readers(world: World) -> None:
+    world.source.write("a", "the secret draft")
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    world.source.rights["p"] = FOR_BOTH
+    world.source.write("a", "the public version")
+    world.source.failures["a"] = SourceUnavailable("the share is gone")
+    with pytest.raises(SourceUnavailable):
+        world.sync()
+    assert world.stored("a") is None
+    assert world.points() == {}
+
+
+# What cannot be read
+
+
+def test_ft_11_a_document_that_cannot_be_read_keeps_its_old_version_under_the_rights_of_today(world: World) -> None:
+    world.source.write("a", "one")
+    world.source.rights["p"] = FOR_BOTH
+    world.sync()
+    world.source.write("a", UNREADABLE)
+    world.source.rights["p"] = FOR_ANN
+    report = world.sync()
+    assert [(uri, reason.split(":")[0]) for uri, reason in report.refused] == [("file://share/a", "damaged")]
+    assert world.texts("a") == ["one"]
+    stored = world.stored("a")
+    assert stored
+    assert stored.acl == FOR_ANN
+    assert world.rights_in_the_index("a") == texts(ANN)
+
+
+def test_a_refused_document_is_not_read_again_until_it_changes_and_then_is_no_longer_refused(world: World) -> None:
+    world.source.write("a", UNREADABLE)
+    assert world.sync().refused
+    assert [each.reason for each in CatalogStatus(world.catalog, TENANT).refusals()] == ["damaged"]
+    world.sync()
+    assert world.source.fetched == []
+    world.source.write("a", "one")
+    world.sync()
+    assert world.texts("a") == ["one"]
+    assert CatalogStatus(world.catalog, TENANT).refusals() == []
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", "\u200b\n\u202e"])
+def test_a_document_without_text_is_refused_and_says_so(world: World, text: str) -> None:
+    world.source.write("a", text)
+    ((_, reason),) = world.sync().refused
+    assert reason.startswith("no_text")
+
+
+def test_a_refusal_by_the_source_is_one_too(world: World) -> None:
+    world.source.write("a", "one")
+    world.source.write("b", "one")
+    world.source.failures["a"] = DocumentRefused(RefusalReason.TOO_LARGE, "a is too large")
+    report = world.sync()
+    assert report.refused == [("file://share/a", "too_large: a is too large")]
+    assert report.written == 1
+
+
+@pytest.mark.parametrize("failure", [ItemChanged("it changed"), ItemGone("it is gone")], ids=lambda each: each.code)
+def test_a_document_that_changes_under_the_reader_is_put_off_and_read_by_the_next_sync(
+    world: World, failure: Exception
+) -> None:
+    world.source.write("a", "one")
+    world.sync()
+    world.source.write("a", "two")
+    world.source.write("b", "new")
+    world.source.failures = {"a": failure, "b": failure}
+    report = world.sync()
+    assert sorted(report.deferred) == ["file://share/a", "file://share/b"]
+    assert (report.written, report.refused) == (0, [])
+    assert world.texts("a") == ["one"]
+    world.source.failures = {}
+    assert world.sync().written == 2
+    assert (world.texts("a"), world.texts("b")) == (["two"], ["new"])
+
+
+# What is missing
+
+
+def test_ft_14_a_source_that_cannot_be_listed_deletes_nothing_and_changes_no_right(world: World) -> None:
+    world.source.write("a", "one")
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    before, stored = world.points(), world.stored("a")
+    world.source.down = SourceUnavailable("not mounted")
+    with pytest.raises(SourceUnavailable):
+        world.sync()
+    assert world.calls == [("cursor", (SOURCE,))]
+    assert (world.points(), world.stored("a")) == (before, stored)
+
+
+def test_ft_14_a_folder_that_cannot_be_listed_is_hidden_and_comes_back_without_being_read(world: World) -> None:
+    world.source.write("d/a", "one")
+    world.source.write("e", "one")
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    world.source.unavailable = ["d/"]
+    report = world.sync()
+    assert (report.unavailable, report.deleted) == (1, 0)
+    hidden = world.stored("d/a")
+    assert hidden
+    assert hidden.acl == Acl.nobody()
+    assert world.rights_in_the_index("d/a") == texts()
+    world.source.unavailable = []
+    world.sync()
+    assert world.source.fetched == []
+    back = world.stored("d/a")
+    assert back
+    assert back.acl == FOR_ANN
+    assert world.rights_in_the_index("d/a") == texts(ANN)
+
+
+def test_ft_14_most_documents_missing_at_once_are_hidden_until_somebody_confirms(world: World) -> None:
+    for number in range(20):
+        world.source.write(f"{number:02}", "one")
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    for number in range(15):
+        world.source.delete(f"{number:02}")
+    report = world.sync()
+    assert (report.unconfirmed, report.deleted) == (15, 0)
+    hidden = world.stored("00")
+    assert hidden
+    assert hidden.acl == Acl.nobody()
+    assert world.sync(confirm_deletions=True).deleted == 15
+    assert len(world.points()) == world.writer.chunk_count() == 5
+
+
+def test_rc_12_a_document_deleted_in_the_source_leaves_catalog_and_index(world: World) -> None:
+    world.source.write("a", "one\ntwo")
+    world.source.write("b", "one")
+    world.sync()
+    world.source.delete("a")
+    assert world.sync().deleted == 1
+    assert world.stored("a") is None
+    assert {each.document_id for each in world.points().values()} == {document_id(TENANT, SOURCE, "b")}
+
+
+# Failures and crashes
+
+
+def test_ft_04_what_was_committed_before_the_model_failed_stays_and_the_next_sync_goes_on(world: World) -> None:
+    number = 3 * CHUNKS_A_BATCH
+    for each in range(number):
+        world.source.write(f"{each:03}", f"text {each}")
+    world.embedder.fails_after = 2 * CHUNKS_A_BATCH
+    with pytest.raises(ModelUnavailable):
+        world.sync()
+    assert world.writer.chunk_count() == 2 * CHUNKS_A_BATCH
+    assert world.writer.cursor(SOURCE) is None
+    world.embedder.fails_after = 10**9
+    report = world.sync()
+    assert (report.written, report.embedded) == (CHUNKS_A_BATCH, CHUNKS_A_BATCH)
+    assert len(world.points()) == world.writer.chunk_count() == number
+    assert world.writer.cursor(SOURCE) is not None
+
+
+def _before(source: MemorySource) -> None:
+    for name, place in (
+        ("t", "tightened"),
+        ("l", "loosened"),
+        ("g", "kept"),
+        ("m", "kept"),
+        ("c", "kept"),
+        ("r", "kept"),
+    ):
+        source.write(name, f"one of {name}\ntwo of {name}", place)
+    source.rights |= {"tightened": FOR_BOTH, "loosened": FOR_ANN, "kept": FOR_BOTH}
+
+
+def _after(source: MemorySource) -> None:
+    source.rights |= {"tightened": FOR_ANN, "loosened": FOR_BOTH}
+    source.delete("g")
+    source.move("m", "tightened")
+    source.write("c", "two of c\nthree of c", "kept")
+    source.write("n", "new", "loosened")
+    source.write("r", UNREADABLE, "kept")
+
+
+def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(worlds: Callable[[], World]) -> None:
+    straight = worlds()
+    _before(straight.source)
+    straight.sync()
+    _after(straight.source)
+    straight.sync()
+    expected = straight.points()
+    crashes = 0
+    while True:
+        world = worlds()
+        _before(world.source)
+        world.sync()
+        _after(world.source)
+        world.crash_at = crashes + 1
+        try:
+            world.sync()
+        except Crash:
+            crashes += 1
+        else:
+            break
+        world.sync()
+        assert world.points() == expected, f"after a crash at step {crashes}, {world.calls[-1:]}"
+        assert world.writer.chunk_count() == len(expected)
+        assert world.writer.tasks() == []
+        assert world.sync().embedded == 0
+    assert crashes > 40
+
+
+def test_ft_09_the_same_sync_again_and_again_changes_nothing(world: World) -> None:
+    _before(world.source)
+    world.sync()
+    _after(world.source)
+    world.sync()
+    before = world.points()
+    for _ in range(3):
+        report = world.sync()
+        assert (report.written, report.rights_changed, report.moved, report.deleted) == (0, 0, 0, 0)
+    assert world.points() == before
+
+
+def test_an_index_built_anew_from_the_catalog_equals_the_one_that_followed_a_history(world: World) -> None:
+    _before(world.source)
+    world.sync()
+    _after(world.source)
+    world.sync()
+    followed = world.points()
+    world.source.down = SourceUnavailable("a rebuild does not need the sources")
+    world.index.stored.clear()
+    assert world.ingestion().rebuild() == len(followed) == len(world.points())
+    assert world.points() == followed
+
+
+# Progress
+
+
+@dataclass
+class Told:
+    items: int = 0
+    read_: list[str] = field(default_factory=list)
+    chunks: int = 0
+    done: int = 0
+
+    def listed(self, items: int) -> None:
+        self.items = items
+
+    def read(self, name: str) -> None:
+        self.read_.append(name)
+
+    def chunked(self, chunks: int) -> None:
+        self.chunks += chunks
+
+    def embedded(self, chunks: int) -> None:
+        self.done += chunks
+
+
+def test_progress_tells_of_every_item_and_every_chunk(world: World) -> None:
+    world.source.write("a", "one\ntwo")
+    world.source.write("b", UNREADABLE)
+    world.source.write("c", "three")
+    told = Told()
+    world.ingestion().sync(world.source, progress=told)
+    assert (told.items, sorted(told.read_), told.chunks, told.done) == (3, ["a", "b", "c"], 3, 3)
