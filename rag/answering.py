@@ -18,6 +18,11 @@ REFUSALS = {
     "en": "I found nothing about this in the documents that you may read.",
 }
 """The same text whether nothing exists or nothing is permitted; no model is called for it."""
+UNCITED = {
+    "de": "Das Modell hat keine Quelle genannt; prüfen Sie die Antwort an:",
+    "en": "The model named no source; check the answer against:",
+}
+SOURCES_OF_AN_UNCITED_ANSWER = 3
 NO_MODEL = "none"
 _CITATION = re.compile(r"\[(\d{1,4})\]")
 _OPEN_CITATION = re.compile(r"\[\d{0,4}$")
@@ -82,8 +87,11 @@ class Answering:
         if not passages:
             return Answer((), NO_MODEL, language, iter([refusal(language)]))
         answer = Answer(passages, answerer.model, language, iter(()))
-        answer.pieces = checked_citations(
-            answerer.answer(inquiry.text, passages, language), len(passages), answer.cited
+        answer.pieces = with_sources(
+            checked_citations(answerer.answer(inquiry.text, passages, language), len(passages), answer.cited),
+            len(passages),
+            language,
+            answer.cited,
         )
         return answer
 
@@ -115,3 +123,11 @@ def checked_citations(pieces: Iterator[str], known: int, cited: list[int]) -> It
             yield _CITATION.sub(check, ready)
     if held:
         yield _CITATION.sub(check, held)
+
+
+def with_sources(pieces: Iterator[str], known: int, language: str, cited: list[int]) -> Iterator[str]:
+    """`pieces`, and where they cite nothing a line that says so and names the best passages, so that one can check."""
+    yield from pieces
+    if not cited:
+        cited.extend(range(1, min(known, SOURCES_OF_AN_UNCITED_ANSWER) + 1))
+        yield f"\n\n{UNCITED.get(language, UNCITED['en'])} {' '.join(f'[{number}]' for number in cited)}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answering import REFUSALS, checked_citations, refusal
+from rag.answering import REFUSALS, UNCITED, checked_citations, refusal, with_sources
 from rag.models.extractive import split_sentences
 
 
@@ -64,3 +64,14 @@ def test_the_refusal_speaks_the_languages_it_knows_and_english_otherwise() -> No
 )
 def test_sentences_end_where_sentences_end(text, sentences) -> None:
     assert split_sentences(text) == sentences
+
+
+def test_an_answer_without_a_citation_says_so_and_names_what_it_could_be_checked_against() -> None:
+    cited: list[int] = []
+    text = "".join(with_sources(iter(["Four."]), 5, "de", cited))
+    assert text == f"Four.\n\n{UNCITED['de']} [1] [2] [3]"
+    assert cited == [1, 2, 3]
+
+
+def test_an_answer_that_cites_is_left_alone() -> None:
+    assert "".join(with_sources(iter(["Four [2]."]), 5, "en", [2])) == "Four [2]."
