@@ -16,7 +16,6 @@ from eval.datasets import AccessSuite, AccessTest, CorpusDocument, Query, User, 
 from eval.measures import mean_measures
 from rag.ports import OnProgress
 
-FOUND = 50  # documents of one search that are looked at
 FIRST = 10
 
 
@@ -32,7 +31,7 @@ class Service(Protocol):
     """The service under audit, asked as one user after the other."""
 
     def found(self, user: User, query: Query) -> Sequence[str]:
-        """Ids of the documents that a search releases to the user, best first, as many as `FOUND` or all."""
+        """Ids of all documents of the longest search result that the service gives a user, best first."""
 
     def opened(self, user: User, document: str) -> Opened:
         """What reading by id shows the user of the document."""

@@ -85,4 +85,6 @@ def show(figures: Iterable[Figure]) -> None:
             {True: "yes", False: "[bold red]no[/]", None: ""}[each.met],
         )
     console = Console()
-    console.print(table, width=None if console.is_terminal else WIDTH)
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(table)
