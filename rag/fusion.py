@@ -10,14 +10,15 @@ from math import fsum
 
 from rag.documents import Candidate
 
-DENSE_WEIGHT = 0.6
-
 
 def fuse(candidates: Sequence[Candidate], language: str, covers: Callable[[str], bool]) -> list[Candidate]:
-    """The candidates in order of their weighted z-scores, best first.
+    """The candidates in order of the mean of their two z-scores, best first.
 
-    Scores of each leg are brought to mean 0 and deviation 1 over all candidates. A leg that cannot judge a candidate
-    has no say over it:
+    Scores of each leg are brought to mean 0 and deviation 1 over all candidates. One that only the lexical leg found
+    gets the lowest dense score that was found, as every passage has some similarity; one that only the dense leg found
+    gets the lexical score 0, which is what BM25 gives to a text without a word of the question.
+
+    A leg that cannot judge a candidate has no say over it:
 
     * BM25 compares words, so it cannot judge a text in another language than the question's. What it finds there (a
       name, a number) may lift the text, but what it misses does not count against it.
@@ -40,7 +41,7 @@ def fuse(candidates: Sequence[Candidate], language: str, covers: Callable[[str],
             return lexical[at]
         if not has_lexical:
             return dense[at]
-        mixed = DENSE_WEIGHT * dense[at] + (1 - DENSE_WEIGHT) * lexical[at]
+        mixed = (dense[at] + lexical[at]) / 2
         return mixed if text_language == language else max(mixed, dense[at])
 
     order = sorted(range(len(candidates)), key=lambda at: (-total(at), candidates[at].chunk_id))
@@ -48,7 +49,6 @@ def fuse(candidates: Sequence[Candidate], language: str, covers: Callable[[str],
 
 
 def _with_lowest(scores: Sequence[float | None]) -> list[float]:
-    """Every passage has some similarity: where it was not computed, the lowest that was stands for it."""
     lowest = min((score for score in scores if score is not None), default=0.0)
     return [lowest if score is None else score for score in scores]
 

@@ -30,7 +30,6 @@ from qdrant_edge import (
     EdgeVectorParams,
     FieldCondition,
     Filter,
-    HasIdCondition,
     HnswIndexConfig,
     IdfParams,
     KeywordIndexParams,
@@ -137,11 +136,11 @@ class EdgeReader:
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
         with _engine("search the index"):
             access = access_filter(scope)
-            readable = narrowed(access, question.narrow)
             corpus = _guarded(scope, access)
+            within = _guarded(scope, narrowed(access, question.narrow)) if question.narrow else corpus
 
             def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-                requests = [_request(scope, readable, corpus, each) for each in queries]
+                requests = [_request(each, within, corpus) for each in queries]
                 found = self._shard.query_batch(QueryBatchRequest(requests))
                 return [[Hit(str(each.id), each.score) for each in leg] for leg in found]
 
@@ -208,9 +207,8 @@ def _point(point: IndexPoint) -> Point:
     return Point(point.chunk_id, {DENSE: list(point.dense), LEXICAL: terms}, payload(point))
 
 
-def _request(scope: AccessScope, readable: AccessFilter, corpus: Filter, query: LegQuery) -> QueryRequest:
-    """One search under the access filter. IDF is taken over what the caller may read, narrowed or not."""
-    within = _guarded(scope, readable, query.among)
+def _request(query: LegQuery, within: Filter, corpus: Filter) -> QueryRequest:
+    """One search `within` the access filter. IDF is taken over all that the caller may read, narrowed or not."""
     if isinstance(query.vector, TermWeights):
         terms = SparseVector(indices=list(query.vector.indices), values=list(query.vector.values))
         nearest = Query.Nearest(terms, using=LEXICAL)
@@ -221,10 +219,9 @@ def _request(scope: AccessScope, readable: AccessFilter, corpus: Filter, query: 
     return QueryRequest(limit=query.limit, query=nearest, filter=within, params=params)
 
 
-def _guarded(scope: AccessScope, access: AccessFilter, among: frozenset[str] | None = None) -> Filter:
-    ids = [] if among is None else [HasIdCondition(set(among))]
+def _guarded(scope: AccessScope, access: AccessFilter) -> Filter:
     filter_ = Filter(
-        must=[*map(_condition, access.must), *ids],
+        must=[_condition(each) for each in access.must],
         must_not=[_condition(each) for each in access.must_not],
     )
     refuse_unless_guarded(scope, _read_back(filter_.must), _read_back(filter_.must_not))

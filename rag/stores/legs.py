@@ -1,10 +1,4 @@
-"""How two legs become candidates with both scores, the same for every engine.
-
-Fusing needs the dense and the lexical score of every candidate, also of one that only the other leg proposed. The order
-of the questions below makes that nearly free: IDF over a caller's corpus is the expensive part of the lexical leg, and
-an engine computes it once for a batch. So the dense leg goes first, the second batch asks the lexical leg for its best
-and for the dense leg's finds, the third scores what only the lexical leg found (docs/decisions/0002-index-search.md).
-"""
+"""How two legs become candidates, the same for every engine: one batch, both legs under the same filter."""
 
 from __future__ import annotations
 
@@ -14,7 +8,7 @@ from dataclasses import dataclass
 from rag.documents import Candidate, Question, SparseVector
 
 MOST_HITS = 8_192
-"""So far a tie at the cut is followed; beyond, equal scores are cut as the engine returns them."""
+"""So far equal scores are followed; beyond, they are cut as the engine returns them."""
 
 DenseVector = tuple[float, ...]
 
@@ -29,11 +23,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class LegQuery:
-    """One search on one leg, best first. `among` restricts it to those chunks. The adapter adds the access filter."""
+    """One search on one leg, best first. The adapter adds the access filter."""
 
     vector: DenseVector | SparseVector
     limit: int
-    among: frozenset[str] | None = None
 
 
 Ask = Callable[[Sequence[LegQuery]], Sequence[Sequence[Hit]]]
@@ -43,39 +36,39 @@ Ask = Callable[[Sequence[LegQuery]], Sequence[Sequence[Hit]]]
 def candidates(ask: Ask, question: Question, limit: int) -> list[Candidate]:
     """The best `limit` chunks by dense score, then those that only the lexical leg has among its best `limit`.
 
-    Every candidate has both scores if both legs were asked; a lexical score is None where no term is shared. Equal
-    scores are in order of chunk id, also at the cut.
+    A score is None where the leg has not found the chunk among its best. Equal scores are in order of chunk id.
     """
-    dense: dict[str, float] = {}
-    lexical: dict[str, float] = {}
-    if limit < 1:
-        return []
+    asked: dict[str, DenseVector | SparseVector] = {}
     if question.dense is not None:
-        dense = _scores(_best(ask, LegQuery(question.dense, limit)))
+        asked["dense"] = question.dense
     if question.lexical is not None and question.lexical.indices:
-        also = LegQuery(question.lexical, len(dense), frozenset(dense)) if dense else None
-        lexical = _scores(_best(ask, LegQuery(question.lexical, limit), also))
-        if question.dense is not None and (rest := lexical.keys() - dense.keys()):
-            dense |= _scores(*ask([LegQuery(question.dense, len(rest), frozenset(rest))]))
-    order = dict.fromkeys([*dense, *lexical])
-    return [Candidate(each, dense.get(each), lexical.get(each)) for each in order]
+        asked["lexical"] = question.lexical
+    if limit < 1 or not asked:
+        return []
+    # One more than wanted, to see whether equal scores cross the cut.
+    found = ask([LegQuery(vector, limit + 1) for vector in asked.values()])
+    legs = {leg: _cut(ask, asked[leg], hits, limit) for leg, hits in zip(asked, found, strict=True)}
+    dense, lexical = legs.get("dense", {}), legs.get("lexical", {})
+    return [Candidate(each, dense.get(each), lexical.get(each)) for each in dict.fromkeys([*dense, *lexical])]
 
 
-def _best(ask: Ask, query: LegQuery, also: LegQuery | None = None) -> list[Hit]:
-    """The best hits of `query`, then those of `also`. One more is asked for than wanted, to see a tie at the cut."""
-    asked = query.limit + 1
-    while True:
-        hits, *extra = ask([LegQuery(query.vector, asked), *([also] if also else [])])
-        tied = len(hits) == asked and hits[-1].score == hits[query.limit - 1].score
-        if not tied or asked >= MOST_HITS:
-            break
+def _cut(ask: Ask, vector: DenseVector | SparseVector, hits: Sequence[Hit], limit: int) -> dict[str, float]:
+    """The best `limit` hits with their scores, whatever order the engine gives to equal ones.
+
+    Which of several equal hits the engine returns depends on how it happens to store them. So those that cross the cut
+    are all left out; only where nothing would remain are they followed, and cut by id.
+    """
+    asked = limit + 1
+    while _crosses(hits, limit) and hits[0].score == hits[limit].score and asked < MOST_HITS:
         asked = min(8 * asked, MOST_HITS)
-    ordered = sorted(hits, key=_by_score)
-    return [*ordered[: query.limit], *(hit for each in extra for hit in each)]
+        (hits,) = ask([LegQuery(vector, asked)])
+    if _crosses(hits, limit) and hits[0].score > hits[limit].score:
+        hits = [hit for hit in hits if hit.score > hits[limit].score]
+    return {hit.chunk_id: hit.score for hit in sorted(hits, key=_by_score)[:limit]}
 
 
-def _scores(hits: Sequence[Hit]) -> dict[str, float]:
-    return {hit.chunk_id: hit.score for hit in hits}
+def _crosses(hits: Sequence[Hit], limit: int) -> bool:
+    return len(hits) > limit and hits[limit - 1].score == hits[limit].score
 
 
 def _by_score(hit: Hit) -> tuple[float, str]:

@@ -111,11 +111,11 @@ class QdrantReader:
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
         with _server("search the index"):
             access = access_filter(scope)
-            readable = narrowed(access, question.narrow)
             corpus = _guarded(scope, access)
+            within = _guarded(scope, narrowed(access, question.narrow)) if question.narrow else corpus
 
             def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-                requests = [_request(scope, readable, corpus, each) for each in queries]
+                requests = [_request(each, within, corpus) for each in queries]
                 found = self._client.query_batch_points(self._collection, requests=requests)
                 return [[Hit(str(each.id), each.score) for each in leg.points] for leg in found]
 
@@ -190,8 +190,8 @@ def _point(point: IndexPoint) -> models.PointStruct:
     )
 
 
-def _request(scope: AccessScope, readable: AccessFilter, corpus: models.Filter, query: LegQuery) -> models.QueryRequest:
-    """One search under the access filter. IDF is taken over what the caller may read, narrowed or not."""
+def _request(query: LegQuery, within: models.Filter, corpus: models.Filter) -> models.QueryRequest:
+    """One search `within` the access filter. IDF is taken over all that the caller may read, narrowed or not."""
     nearest: models.SparseVector | list[float]
     if isinstance(query.vector, TermWeights):
         nearest = models.SparseVector(indices=list(query.vector.indices), values=list(query.vector.values))
@@ -202,7 +202,7 @@ def _request(scope: AccessScope, readable: AccessFilter, corpus: models.Filter, 
     return models.QueryRequest(
         query=models.NearestQuery(nearest=nearest),
         using=leg,
-        filter=_guarded(scope, readable, query.among),
+        filter=within,
         params=params,
         limit=query.limit,
         with_payload=False,
@@ -210,10 +210,9 @@ def _request(scope: AccessScope, readable: AccessFilter, corpus: models.Filter, 
     )
 
 
-def _guarded(scope: AccessScope, access: AccessFilter, among: frozenset[str] | None = None) -> models.Filter:
-    ids = [] if among is None else [models.HasIdCondition(has_id=sorted(among))]
+def _guarded(scope: AccessScope, access: AccessFilter) -> models.Filter:
     filter_ = models.Filter(
-        must=[*map(_condition, access.must), *ids],
+        must=[_condition(each) for each in access.must],
         must_not=[_condition(each) for each in access.must_not],
     )
     refuse_unless_guarded(scope, _read_back(filter_.must), _read_back(filter_.must_not))

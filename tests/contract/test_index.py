@@ -223,16 +223,23 @@ def test_narrowing_does_not_change_scores(index: Index) -> None:
     assert all(each == whole[each.chunk_id] for each in part)
 
 
-def test_every_candidate_has_both_scores_also_where_only_one_leg_proposed_it(library: Index) -> None:
+def test_each_leg_proposes_its_best_and_scores_what_it_proposes(library: Index) -> None:
     what = question(weights={COMMON: 1.0})
     every = {each.chunk_id: each for each in ask(library, scope("reader"), what)}
-    few = ask(library, scope("reader"), what, 4)
-    best = [sorted(every, key=lambda each: -score(every[each]))[:4] for score in (dense, lexical)]
-    assert {each.chunk_id for each in few} == {*best[0], *best[1]}
-    assert [each.chunk_id for each in few[:4]] == best[0]
-    for each in few:
-        assert each.dense == pytest.approx(every[each.chunk_id].dense, abs=1e-6)
-        assert each.lexical == pytest.approx(every[each.chunk_id].lexical, abs=1e-6)
+    few = {each.chunk_id: each for each in ask(library, scope("reader"), what, 4)}
+    by_dense, by_lexical = (sorted(every, key=lambda each: -score(every[each]))[:4] for score in (dense, lexical))
+    assert [*few][:4] == by_dense
+    assert few.keys() == {*by_dense, *by_lexical}
+    for name, each in few.items():
+        assert each.dense == (pytest.approx(every[name].dense, abs=1e-6) if name in by_dense else None)
+        assert each.lexical == (pytest.approx(every[name].lexical, abs=1e-6) if name in by_lexical else None)
+
+
+def test_what_the_engine_would_choose_among_equal_scores_is_left_out_at_the_cut(index: Index) -> None:
+    best = [point(n, dense=unit_vector(1)) for n in range(3)]
+    index.writer.upsert([*best, *(point(n, dense=unit_vector(9)) for n in range(3, 20))])
+    found_ones = ask(index, scope("reader"), replace(question(seed=1), lexical=None), 8)
+    assert [each.chunk_id for each in found_ones] == sorted(ids(0, 1, 2))
 
 
 def dense(each: Candidate) -> float:
