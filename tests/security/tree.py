@@ -34,10 +34,13 @@ class Tree:
         self.documents[path] = content
 
     def delete(self, path: str) -> None:
-        (self.root / path).unlink()
-        del self.documents[path]
+        """Does nothing where there is no such document; so does `rename`."""
+        (self.root / path).unlink(missing_ok=True)
+        self.documents.pop(path, None)
 
     def rename(self, path: str, to: str) -> None:
+        if path not in self.documents:
+            return
         (self.root / to).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).replace(self.root / to)
         self.documents[to] = self.documents.pop(path)
