@@ -111,6 +111,9 @@ refusals = Table(
     Column("acl_id", String(36), nullable=False),
     Column("reason", String(40), nullable=False),
     Column("detail", Text, nullable=False),
+    Column(
+        "decided_by", String(200), nullable=False
+    ),  # limits and parser version; another one deserves another attempt
     Column("at", DateTime(timezone=True), nullable=False),
     Index(None, "tenant", "source"),
 )
@@ -147,8 +150,19 @@ index_tasks = Table(
     "index_tasks",
     metadata,
     Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("tenant", String(200), nullable=False),
     Column("kind", String(20), nullable=False),
     Column("subject", Text, nullable=False),  # JSON: what the task is about, see catalog_writing
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index(None, "tenant", "id"),
+)
+
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("name", String(200), nullable=False),  # the folder or collection that belongs to this catalog
+    Column("profile", Text, nullable=False),  # JSON of rag.documents.IndexProfile, for the message of a mismatch
     Column("at", DateTime(timezone=True), nullable=False),
 )
 

@@ -111,7 +111,9 @@ class CatalogStatus:
     def open_tasks(self) -> int:
         """Index tasks that are not done: how far the index lags behind the catalog."""
         with self._catalog.reading() as connection:
-            return int(connection.execute(select(func.count()).select_from(index_tasks)).scalar_one())
+            return int(
+                connection.execute(select(func.count()).where(index_tasks.c.tenant == self._tenant)).scalar_one()
+            )
 
     def passages(self) -> int:
         """Number of current passages."""

@@ -67,6 +67,7 @@ class Refusal:
     acl_id: str
     reason: RefusalReason
     detail: str
+    decided_by: str = ""
 
 
 class TaskKind(StrEnum):
@@ -131,7 +132,7 @@ class CatalogWriter:
                     connection.execute(update(acls).where(acls.c.id == identifier).values(**values, changed_at=now))
                 if before is not None and before[:2] != (values["allow"], values["deny"]):
                     changed += 1
-                    _enqueue(connection, TaskKind.REPERMIT, [identifier])
+                    self._enqueue(connection, TaskKind.REPERMIT, [identifier])
         return changed
 
     def regovern(self, document_ids: Mapping[str, str]) -> None:
@@ -140,7 +141,7 @@ class CatalogWriter:
             for document_id, place in document_ids.items():
                 moved = update(documents).where(documents.c.id == document_id).values(acl_id=place)
                 if connection.execute(moved).rowcount:
-                    _enqueue(connection, TaskKind.MOVE, [document_id])
+                    self._enqueue(connection, TaskKind.MOVE, [document_id])
                 connection.execute(update(refusals).where(refusals.c.document_id == document_id).values(acl_id=place))
 
     def remove(self, document_ids: Sequence[str]) -> None:
@@ -149,7 +150,7 @@ class CatalogWriter:
             for batch in _batches(document_ids):
                 theirs = select(chunks.c.id).where(chunks.c.document_id.in_(batch))
                 for gone in _batches(connection.execute(theirs).scalars().all()):
-                    _enqueue(connection, TaskKind.SETTLE, gone)
+                    self._enqueue(connection, TaskKind.SETTLE, gone)
                 connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
                 connection.execute(delete(documents).where(documents.c.id.in_(batch)))
                 connection.execute(delete(refusals).where(refusals.c.document_id.in_(batch)))
@@ -172,7 +173,7 @@ class CatalogWriter:
         """Notes that points are about to be written, so that they can be taken back if their version never commits."""
         with self._catalog.writing() as connection:
             for batch in _batches(chunk_ids):
-                _enqueue(connection, TaskKind.SETTLE, batch)
+                self._enqueue(connection, TaskKind.SETTLE, batch)
 
     def commit(self, new_versions: Sequence[NewVersion]) -> None:
         """Makes versions current, all in one transaction; what they replace leaves with it."""
@@ -212,7 +213,8 @@ class CatalogWriter:
 
     def tasks(self, limit: int = 100) -> list[IndexTask]:
         """The oldest index tasks, in order."""
-        statement = select(index_tasks.c.id, index_tasks.c.kind, index_tasks.c.subject).order_by(index_tasks.c.id)
+        columns = (index_tasks.c.id, index_tasks.c.kind, index_tasks.c.subject)
+        statement = select(*columns).where(index_tasks.c.tenant == self._tenant).order_by(index_tasks.c.id)
         with self._catalog.reading() as connection:
             rows = connection.execute(statement.limit(limit)).all()
         return [IndexTask(row.id, TaskKind(row.kind), tuple(json.loads(row.subject))) for row in rows]
@@ -271,7 +273,11 @@ class CatalogWriter:
         connection.execute(insert(versions).values(**history, passages=about.passages, at=now))
         kept = {each.id for each in new.chunks}
         if gone := [each for each in before if each not in kept]:
-            _enqueue(connection, TaskKind.SETTLE, gone)
+            self._enqueue(connection, TaskKind.SETTLE, gone)
+
+    def _enqueue(self, connection: Connection, kind: TaskKind, subject: Sequence[str]) -> None:
+        row = {"tenant": self._tenant, "kind": kind.value, "subject": json.dumps(list(subject))}
+        connection.execute(insert(index_tasks).values(**row, at=datetime.now(UTC)))
 
 
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
@@ -281,12 +287,6 @@ _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri,
 def _chunk_row(each: Chunk) -> dict[str, object]:
     row = {field.name: getattr(each, field.name) for field in fields(Chunk)}
     return {**row, "heading_path": json.dumps(each.heading_path, ensure_ascii=False)}
-
-
-def _enqueue(connection: Connection, kind: TaskKind, subject: Sequence[str]) -> None:
-    connection.execute(
-        insert(index_tasks).values(kind=kind.value, subject=json.dumps(list(subject)), at=datetime.now(UTC))
-    )
 
 
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -54,10 +54,20 @@ def upgrade() -> None:
     op.create_table(
         "index_tasks",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_index_tasks")),
+    )
+    op.create_index(op.f("ix_index_tasks_tenant_id"), "index_tasks", ["tenant", "id"], unique=False)
+    op.create_table(
+        "indexes",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name=op.f("pk_indexes")),
     )
     op.create_table(
         "memberships",
@@ -79,6 +89,7 @@ def upgrade() -> None:
         sa.Column("acl_id", sa.String(length=36), nullable=False),
         sa.Column("reason", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("document_id", name=op.f("pk_refusals")),
     )
@@ -106,7 +117,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("item_id", sa.Text(), nullable=False),
-        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("media_type", sa.String(length=200), nullable=False),
         sa.Column("language", sa.String(length=8), nullable=False),
