@@ -416,13 +416,20 @@ def _after(source: MemorySource) -> None:
     source.write("r", UNREADABLE, "kept")
 
 
-def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(worlds: Callable[[], World]) -> None:
+def _later(source: MemorySource) -> None:
+    source.write("c", "four of c", "kept")
+    source.delete("n")
+    source.rights["loosened"] = FOR_BOB
+
+
+@pytest.mark.parametrize("meanwhile", [lambda _: None, _later], ids=["nothing changes meanwhile", "it changes again"])
+def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(
+    worlds: Callable[[], World], meanwhile: Callable[[MemorySource], None]
+) -> None:
     straight = worlds()
-    _before(straight.source)
-    straight.sync()
-    _after(straight.source)
-    straight.sync()
-    expected = straight.points()
+    for happens in (_before, _after, meanwhile):
+        happens(straight.source)
+        straight.sync()
     crashes = 0
     while True:
         world = worlds()
@@ -436,9 +443,10 @@ def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(worl
             crashes += 1
         else:
             break
+        meanwhile(world.source)
         world.sync()
-        assert world.points() == expected, f"after a crash at step {crashes}, {world.calls[-1:]}"
-        assert world.writer.chunk_count() == len(expected)
+        assert world.points() == straight.points(), f"after a crash at step {crashes}, {world.calls[-1:]}"
+        assert world.writer.chunk_count() == len(world.points())
         assert world.writer.tasks() == []
         assert world.sync().embedded == 0
     assert crashes > 40
