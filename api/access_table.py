@@ -45,6 +45,7 @@ TABLE = (
     Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401),
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401),
     Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401),
+    Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401),
     Row("GET", "/demo/accounts", Duty.DEMO, 404),
     Row("POST", "/demo/token", Duty.DEMO, 404),
 )

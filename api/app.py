@@ -14,13 +14,14 @@ from api.doors import LOOPBACK_NAMES, Doors, is_loopback
 from api.errors import add_error_handlers
 from api.local_operator import LocalOperator
 from api.middleware import Envelope
-from api.routes import chat, demo, documents, health, models, operator, page, search
+from api.routes import chat, demo, documents, health, ingest, models, operator, page, search
+from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos
 from rag.errors import Misconfigured
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (search.router, chat.router, models.router, documents.router, health.router, operator.router)
+ROUTERS = (search.router, chat.router, models.router, documents.router, health.router, operator.router, ingest.router)
 PAGE_ROUTERS = (page.router, demo.router)
 OPENAPI = "/openapi.json"
 NO_TELEMETRY: TelemetryConfig = {
@@ -58,6 +59,7 @@ def create_app(
     )
     duty_of("GET", OPENAPI)
     app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
+    app.state.ingesting = Ingesting(kustos)
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

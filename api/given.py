@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doors import Doors
+from ingest.bootstrap import Ingesting
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
 
@@ -23,6 +24,10 @@ def _caller(request: Request) -> Caller:
     return cast(Caller, request.state.caller)  # set by the door of a reader's route; on any other this fails
 
 
+def _ingesting(request: Request) -> Ingesting:
+    return cast(Ingesting, request.app.state.ingesting)
+
+
 def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
@@ -30,4 +35,5 @@ def _request_id(request: Request) -> str:
 TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
+TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 RequestId = Annotated[str, Depends(_request_id)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import uvicorn
@@ -43,7 +44,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run_on(app: ASGIApp, listener: socket.socket) -> None:
     """As `run`, on a socket that is bound already."""
-    server(app).run(sockets=[listener])
+    earlier = {each: signal.signal(each, _stopped) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server(app).run(sockets=[listener])
+    finally:
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
+
+
+def _stopped(_signal: int, _frame: object) -> None:
+    """Takes the signal that ended the server, which gives it back to whoever was there before.
+
+    Its work is done then: who called `run_on` still has to tidy up, and a service that stops when told to has not failed.
+    """
 
 
 def server(app: ASGIApp) -> uvicorn.Server:

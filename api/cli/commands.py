@@ -40,7 +40,8 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def kustos() -> None:
+@click.pass_context
+def kustos(context: click.Context) -> None:
     """Answers questions from your company's documents, and shows each person only what that person may read.
 
     \b
@@ -55,6 +56,7 @@ def kustos() -> None:
     Settings come from the environment as KUSTOS_...; data lives in the folder KUSTOS_HOME (.kustos).
     Exit status is 0, 1 for a failure, 2 for wrong usage. Data goes to stdout, everything else to stderr.
     """
+    context.obj = settings  # for the commands of `eval`, which lie in a lower layer
 
 
 @kustos.command()

@@ -12,7 +12,7 @@ export class Conversation {
   #messages = [];
   #asking = null;
   #log = element("div", { className: "log", role: "log", ariaLive: "polite" });
-  #box = element("textarea", { id: "question", rows: 1, maxLength: 8000, placeholder: words.start, enterKeyHint: "send" });
+  #box = element("textarea", { id: "question", rows: 1, maxLength: 8000, placeholder: words.question, enterKeyHint: "send" });
   #button = element("button", { type: "submit", className: "primary" }, words.send);
 
   constructor(session, onExpired) {

@@ -8,14 +8,15 @@ const STEP = 3;
 
 export class Panel {
   #session;
-  #body = element("div", { className: "panel-body" });
+  #head = element("header", {});
+  #body = element("div", { className: "panel-body", tabIndex: 0 });
   #opener = null;
   #shown = 0;
 
   constructor(session) {
     this.#session = session;
     const close = element("button", { type: "button", className: "quiet close", onclick: () => this.close() }, words.close);
-    this.root = element("aside", { className: "panel", hidden: true, ariaLabel: words.sources }, close, this.#body);
+    this.root = element("aside", { className: "panel", hidden: true, ariaLabel: words.sources }, close, this.#head, this.#body);
     this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
   }
 
@@ -32,19 +33,23 @@ export class Panel {
 
   async #show(citation, before, after, focus = false) {
     const mine = ++this.#shown;
+    let head = [element("h2", { tabIndex: -1 }, citation.title)];
     let content;
     try {
       const found = await this.#session.passage(citation.document, citation.passage, before, after);
+      head = title(found);
       content = this.#content(citation, found, before, after);
     } catch (error) {
       content = [element("p", { className: "problem", role: "alert" }, error.status === 404 ? words.gone : error.message)];
     }
     if (mine !== this.#shown) return; // closed, or another was opened meanwhile
+    this.#head.replaceChildren(...head);
     this.#body.replaceChildren(...content);
     this.root.hidden = false;
     if (!focus) return;
-    this.#body.querySelector("h2")?.focus();
-    this.#body.querySelector("mark")?.scrollIntoView({ block: "nearest" });
+    this.#head.querySelector("h2").focus({ preventScroll: true });
+    const mark = this.#body.querySelector("mark");
+    this.#body.scrollTop = mark ? mark.offsetTop - this.#body.clientHeight / 4 : 0;
   }
 
   #content(citation, found, before, after) {
@@ -52,11 +57,7 @@ export class Panel {
     const first = passages[0].passage;
     const last = passages.at(-1).passage;
     const more = (label, wider) => element("button", { type: "button", className: "quiet more", onclick: wider }, label);
-    const content = [
-      element("h2", { tabIndex: -1 }, about.title),
-      element("p", { className: "place" }, words.passage(found.passage, about.passages)),
-      element("p", { className: "uri" }, decoded(about.source)),
-    ];
+    const content = [];
     if (first > 1 && before < MOST) {
       content.push(more(words.earlier, () => this.#show(citation, Math.min(before + STEP, MOST), after)));
     }
@@ -73,11 +74,25 @@ export function place({ page, heading_path: headings }) {
   return [...(page ? [words.page(page)] : []), ...(headings.length ? [headings.join(" › ")] : [])].join(" · ");
 }
 
+function title({ document: about, passage }) {
+  return [
+    element("h2", { tabIndex: -1 }, about.title),
+    element("p", { className: "place" }, words.passage(passage, about.passages)),
+    element("p", { className: "uri" }, decoded(about.source)),
+  ];
+}
+
 function block(passage, previous, cited) {
-  const where = place(passage);
-  const heading = where && (!previous || place(previous) !== where) ? [element("h3", {}, where)] : [];
+  const where = above(passage);
+  const heading = where && (!previous || above(previous) !== where) ? [element("h3", {}, where)] : [];
   const text = cited ? element("mark", {}, passage.text) : passage.text;
   return element("section", { className: cited ? "passage cited" : "passage", lang: passage.language }, ...heading, element("p", {}, text));
+}
+
+// As `place`, without a heading that the text itself begins with.
+function above({ page, heading_path: headings, text }) {
+  const begins = headings.length > 0 && text.startsWith(headings.at(-1));
+  return place({ page, heading_path: begins ? headings.slice(0, -1) : headings });
 }
 
 function decoded(uri) {
