@@ -10,33 +10,44 @@ from typing import TYPE_CHECKING
 
 from connectors.base import Connector
 from ingest.progress import SyncProgress
-from rag.bootstrap import Kustos, open_kustos, switch_index
+from rag.bootstrap import Kustos, Records, open_languages, open_records, rebuild_index
 from rag.errors import Unavailable
-from rag.ports import OnProgress
+from rag.models.embedders import open_embedder
+from rag.ports import ChunkWriter, Embedder, OnProgress
 from rag.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.pipeline import Ingestion, SyncReport
 
+WRITING = "writing"
+"""Name of the lease under which sync and rebuild write: one at a time over all processes of a catalog."""
+
 
 @contextmanager
 def open_ingestion(kustos: Kustos) -> Iterator[Ingestion]:
     """What brings sources into catalog and index; its parser processes live as long as the block."""
+    with _ingestion(kustos.records, kustos.index_writer, kustos.embedder) as ingestion:
+        yield ingestion
+
+
+@contextmanager
+def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iterator[Ingestion]:
     # Imported here because LlamaIndex takes longer to load than a question takes to answer.
     from ingest.chunking import Chunker
     from ingest.pipeline import Ingestion
     from ingest.sandbox import ParserPool
 
-    settings = kustos.records.settings
+    settings = records.settings
+    lexical, detector = open_languages(settings)
     with ParserPool(timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool:
         yield Ingestion(
             settings.tenant,
-            kustos.records.writer,
-            kustos.index_writer,
-            embedder=kustos.embedder,
-            lexical=kustos.lexical,
-            detector=kustos.detector,
-            chunker=Chunker(kustos.embedder.count_tokens),
+            records.writer,
+            index,
+            embedder=embedder,
+            lexical=lexical,
+            detector=detector,
+            chunker=Chunker(embedder.count_tokens),
             parse=pool.parse,
         )
 
@@ -54,12 +65,12 @@ class Ingesting:
         """See `Ingestion.sync`.
 
         Raises:
-            Unavailable: another sync is running.
+            Unavailable: another sync is running, in this process or in another that shares the catalog.
         """
         if not self._busy.acquire(blocking=False):
             raise Unavailable("another sync is running in this service; try again when it is done")
         try:
-            with open_ingestion(self._kustos) as ingestion:
+            with self._kustos.records.catalog.lease(WRITING), open_ingestion(self._kustos) as ingestion:
                 return ingestion.sync(connector, confirm_deletions=confirm_deletions, progress=progress)
         finally:
             self._busy.release()
@@ -72,23 +83,23 @@ def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:
     return FilesystemConnector(name, path, max_bytes=settings.max_document_bytes)
 
 
-def rebuild_index(
+def rebuild(
     settings: Settings, on_total: Callable[[int], None] | None = None, on_embedded: OnProgress | None = None
 ) -> int:
-    """Builds the index of the configured model from the catalog, then removes those of other models.
+    """Builds the index of the configured model from the catalog, then removes the old one. Returns passages written.
 
-    Until it is complete the old index stays as it is. Returns passages written.
+    Until it is complete the old index stays as it is.
 
     Raises:
         ModelUnavailable, StoreUnavailable: nothing was removed; the next attempt begins anew.
     """
-    kustos = open_kustos(settings, rebuild=True)
-    try:
-        if on_total:
-            on_total(kustos.records.status.passages())
-        with open_ingestion(kustos) as ingestion:
-            written = ingestion.rebuild(on_embedded)
-    finally:
-        kustos.close()
-    switch_index(settings, kustos.embedder.profile)
-    return written
+    records, embedder = open_records(settings), open_embedder(settings)
+    if on_total:
+        on_total(records.status.passages())
+
+    def fill(index: ChunkWriter) -> int:
+        with _ingestion(records, index, embedder) as ingestion:
+            return ingestion.rebuild(on_embedded)
+
+    with records.catalog.lease(WRITING):
+        return rebuild_index(records, embedder.profile, fill)

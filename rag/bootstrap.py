@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
@@ -26,13 +26,15 @@ from rag.settings import Settings
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
+from rag.stores.lease import FileLease
 from rag.stores.qdrant import QdrantIndex
 
-_BUILDING = ".building"
+REINDEX = "kustos ingest --rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Records:
     status: CatalogStatus
     writer: CatalogWriter
     explainer: Explainer
+    indexes: CatalogIndexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,12 @@ def open_records(settings: Settings) -> Records:
         status=CatalogStatus(catalog, settings.tenant),
         writer=CatalogWriter(catalog, settings.tenant),
         explainer=Explainer(reader, Directory(directory), directory, reader),
+        indexes=CatalogIndexes(catalog, settings.tenant),
     )
 
 
-def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
-    """Everything that reads. With `rebuild` an empty index is begun beside the live one, whatever its profile.
+def open_kustos(settings: Settings) -> Kustos:
+    """Everything that reads.
 
     Raises:
         Misconfigured: a setting is wrong.
@@ -94,8 +98,8 @@ def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
     """
     records = open_records(settings)
     model, embedder = embedding_model(settings.embedder), open_embedder(settings)
-    index = open_index(settings, embedder.profile, rebuild=rebuild)
-    lexical, detector = Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
+    index = open_index(records, embedder.profile)
+    lexical, detector = open_languages(settings)
     directory = Directory(records.directory)
     gate = Gate(index.reader, CatalogReader(records.catalog), directory, CatalogAudit(records.catalog))
     retrieval = Retrieval(gate, embedder, lexical, detector, model.covers)
@@ -121,42 +125,110 @@ def open_kustos(settings: Settings, *, rebuild: bool = False) -> Kustos:
     )
 
 
-def open_index(settings: Settings, profile: IndexProfile, *, rebuild: bool) -> Index:
-    """The index of this profile: a folder or collection of its own, so that another model builds beside the live one.
+def open_languages(settings: Settings) -> tuple[LexicalEncoder, LanguageDetector]:
+    """What knows the languages of the settings: term weights, and which language a text is in."""
+    return Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
+
+
+def open_index(records: Records, profile: IndexProfile) -> Index:
+    """The live index of this catalog; a new one where the catalog has no passages yet.
 
     Raises:
-        IndexMismatch: there is an index, but of another profile.
+        IndexMismatch: the catalog's index has another profile, or is gone; the message has the command that re-indexes.
         StoreUnavailable: it cannot be opened.
     """
-    name = f"{settings.tenant}-{profile.fingerprint()}"
-    if settings.qdrant_url:
-        return QdrantIndex.open(settings.qdrant_url, name, profile, api_key=settings.qdrant_api_key or None)
-    folder = settings.home / "index"
-    if rebuild:
-        shutil.rmtree(folder / f"{name}{_BUILDING}", ignore_errors=True)
-        return EdgeIndex.open(folder / f"{name}{_BUILDING}", profile)
-    if not (folder / name).exists() and (other := _live_index(folder)):
+    shelf, live = _Shelf(records.settings), records.indexes.live()
+    if live is not None and live[1] != profile:
         raise IndexMismatch(
-            f"the index {other.name} was built with another embedding model than {profile.model}; "
-            "re-index with: kustos ingest --rebuild"
+            f"the index was built with {live[1].model} ({live[1].dimension} dimensions), and the setting is "
+            f"{profile.model}; go back to that model, or re-index with: {REINDEX}"
         )
-    return EdgeIndex.open(folder / name, profile)
+    if records.status.passages() and (live is None or not shelf.exists(live[0])):
+        raise IndexMismatch(f"the catalog holds passages, but its index is gone; re-index with: {REINDEX}")
+    return shelf.open(live[0] if live else _begin(records, profile), profile)
 
 
-def switch_index(settings: Settings, profile: IndexProfile) -> None:
-    """Makes the index that a rebuild has completed the live one, and removes every other. Nothing may be open."""
-    if settings.qdrant_url:
-        return
-    folder = settings.home / "index"
-    name = f"{settings.tenant}-{profile.fingerprint()}"
-    shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / f"{name}{_BUILDING}").rename(folder / name)
-    for other in folder.iterdir():
-        if other.name != name:
-            shutil.rmtree(other)
+def _begin(records: Records, profile: IndexProfile) -> str:
+    """The name of the first index, the same for all processes that begin at once."""
+    with records.catalog.lease("beginning"):
+        live = records.indexes.live()
+        name = live[0] if live else _new_name(records.settings)
+        if live is None:
+            records.indexes.set_live(name, profile)
+    return name
 
 
-def _live_index(folder: Path) -> Path | None:
-    if not folder.exists():
-        return None
-    return next((each for each in sorted(folder.iterdir()) if not each.name.endswith(_BUILDING)), None)
+def rebuild_index(records: Records, profile: IndexProfile, fill: Callable[[ChunkWriter], int]) -> int:
+    """Fills a new index beside the live one, makes it the live one, and only then lets go of the old one.
+
+    A service on another machine that shares the old index answers 503 from then on until it is started again.
+
+    Raises:
+        StoreUnavailable: a service of this home is running, or a store does not answer; the live index stays.
+    """
+    shelf, live, name = _Shelf(records.settings), records.indexes.live(), _new_name(records.settings)
+    index = shelf.open(name, profile)
+    try:
+        number = fill(index.writer)
+    finally:
+        index.close()
+    records.indexes.set_live(name, profile)
+    if live is not None:
+        shelf.remove(live[0])
+    return number
+
+
+class _Shelf:
+    """Where indexes lie: folders of this home, or collections of a Qdrant server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.home / "index"
+        self._server = settings.qdrant_url
+        self._key = settings.qdrant_api_key or None
+
+    def exists(self, name: str) -> bool:
+        if self._server:
+            return QdrantIndex.exists(self._server, name, api_key=self._key)
+        return (self._folder / name).exists()
+
+    def open(self, name: str, profile: IndexProfile) -> Index:
+        if self._server:
+            return QdrantIndex.open(self._server, name, profile, api_key=self._key)
+        lease = FileLease.take(
+            self._folder / "lock",
+            f"another Kustos process uses the index in {self._folder}; stop it first, or let it do the work",
+        )
+        try:
+            return LeasedIndex(EdgeIndex.open(self._folder / name, profile), lease)
+        except BaseException:
+            lease.release()
+            raise
+
+    def remove(self, name: str) -> None:
+        if self._server:
+            QdrantIndex.remove(self._server, name, api_key=self._key)
+        else:
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _new_name(settings: Settings) -> str:
+    """A name that no other home and no earlier rebuild has used."""
+    return f"{settings.tenant}-{secrets.token_hex(8)}"
+
+
+class LeasedIndex:
+    """An embedded index together with the right to it, so that a rebuild cannot begin beside a running service."""
+
+    def __init__(self, index: Index, lease: FileLease) -> None:
+        self._index = index
+        self._lease = lease
+        self.reader, self.writer, self.profile = index.reader, index.writer, index.profile
+
+    def points(self) -> int:
+        """Number of stored points, for operators only."""
+        return self._index.points()
+
+    def close(self) -> None:
+        """Closes the index, then gives the right back."""
+        self._index.close()
+        self._lease.release()

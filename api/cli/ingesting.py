@@ -93,10 +93,10 @@ def rebuild(settings: Settings, *, as_json: bool) -> None:
     Raises:
         StoreUnavailable: a service holds the index; stop it first.
     """
-    from ingest.bootstrap import rebuild_index
+    from ingest.bootstrap import rebuild as rebuild_now
 
     with progress_bar("catalog") as advance:
-        number = rebuild_index(
+        number = rebuild_now(
             settings,
             on_total=lambda total: advance({"event": "chunked", "chunks": total}),
             on_embedded=lambda done: advance({"event": "embedded", "chunks": done}),

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rag.errors import Misconfigured, StoreUnavailable
+from rag.stores.lease import FileLease
 
 HEAD = "0001"
 BUSY_TIMEOUT_S = 30
@@ -40,6 +42,30 @@ class Catalog:
         if catalog._schema_version() != HEAD:
             catalog._migrate()
         return catalog
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[None]:
+        """Holds the sole right to `name` on this catalog for the block, over all processes that share it.
+
+        Raises:
+            StoreUnavailable: another process holds it.
+        """
+        taken = f"another process is {name} on this catalog; try again when it is done"
+        if self._sqlite:
+            lease = FileLease.take(Path(f"{self._engine.url.database}.{name}.lock"), taken)
+            try:
+                yield
+            finally:
+                lease.release()
+            return
+        with _mapped_errors(), self._engine.connect() as connection:
+            key = {"name": f"kustos {name}"}
+            if not connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), key).scalar():
+                raise StoreUnavailable(taken)
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), key)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -84,15 +110,26 @@ class Catalog:
             return version
 
     def _migrate(self) -> None:
+        """Brings the schema to this release's, all or nothing, while no other process can.
+
+        Raises:
+            Misconfigured: the catalog was made by a newer release.
+        """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-        with _mapped_errors(), self._engine.begin() as connection:
+        with self.writing() as connection:
+            if not self._sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('kustos migration'))"))
             config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
+            try:
+                command.upgrade(config, HEAD)
+            except CommandError as error:
+                raise Misconfigured(f"the catalog was made by a newer Kustos than this one: {error}") from error
 
 
 def sqlite_url(path: Path) -> str:
-    return f"sqlite+pysqlite:///{path}"
+    """SQLAlchemy URL of a database file, whatever characters its path has."""
+    return URL.create("sqlite+pysqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 @contextmanager

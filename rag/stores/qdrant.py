@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Self, cast
 
 from qdrant_client import QdrantClient, models
@@ -78,6 +78,26 @@ class QdrantIndex:
                     keyword = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=field == TENANT)
                     client.create_payload_index(collection, field, field_schema=keyword, wait=True)
         return cls(client, collection, profile)
+
+    @staticmethod
+    def exists(server: str, collection: str, *, api_key: str | None = None) -> bool:
+        """Whether the server has such a collection.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or refuses the key.
+        """
+        with _server("look for the index"), closing(_connect(server, api_key)) as client:
+            return client.collection_exists(collection)
+
+    @staticmethod
+    def remove(server: str, collection: str, *, api_key: str | None = None) -> None:
+        """Deletes a collection with all its points. One that is not there is no error.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or refuses the key.
+        """
+        with _server("remove the old index"), closing(_connect(server, api_key)) as client:
+            client.delete_collection(collection)
 
     @property
     def reader(self) -> QdrantReader:
