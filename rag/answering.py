@@ -10,7 +10,7 @@ from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.documents import Passage
 from rag.ports import Answerer
-from rag.retrieval import Request, Retrieval
+from rag.retrieval import MAX_QUESTION_CHARACTERS, Request, Retrieval
 
 PASSAGES_AN_ANSWER = 6
 REFUSALS = {
@@ -19,13 +19,22 @@ REFUSALS = {
 }
 """The same text whether nothing exists or nothing is permitted; no model is called for it."""
 UNCITED = {
-    "de": "Das Modell hat keine Quelle genannt; prüfen Sie die Antwort an:",
+    "de": "Das Modell hat keine Quelle genannt; bitte prüfen Sie die Antwort anhand von:",
     "en": "The model named no source; check the answer against:",
 }
 SOURCES_OF_AN_UNCITED_ANSWER = 3
 NO_MODEL = "none"
-_CITATION = re.compile(r"\[(\d{1,4})\]")
-_OPEN_CITATION = re.compile(r"\[\d{0,4}$")
+FOLLOW_UP_CHARACTERS = 60
+"""A question shorter than this may lean on the one before it; a longer one stands for itself."""
+UNKNOWN = "[?]"
+"""Stands where a citation named nothing that was retrieved. Cut out without a trace, `[1[9]]` would become `[1]`."""
+_CITATION = re.compile(r"\[([\d\s,;]{1,60})\]")
+_OPEN_CITATION = re.compile(r"\[[\d\s,;]{0,60}$")
+_NUMBER = re.compile(r"\d+")
+# What a reader of Markdown would fetch or render: `](` of links and images, `]:` of their definitions, tags, autolinks.
+_LINK = re.compile(r"\](?=[(:])")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_OPEN_MARKUP = re.compile(r"[\]<]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Answer:
         passages: what was released, numbered from 1 by position.
         model: public name of what writes, or `none` where the fixed refusal is given.
         language: ISO 639-1 code of the question.
-        pieces: the text as it arises; a citation of a number that was not retrieved is taken out.
+        pieces: the text as it arises; a citation of a number that was not retrieved becomes `[?]`.
         cited: numbers cited so far, in order of first appearance.
     """
 
@@ -77,18 +86,16 @@ class Answering:
             NotFound: no such model.
             ModelUnavailable, StoreUnavailable: a part that is needed does not answer.
         """
-        request = Request(inquiry.text, inquiry.limit)
+        request = Request(searched(inquiry), inquiry.limit)
         answerer = self._choose(inquiry.model)
-        if inquiry.previous:
-            request = Request(f"{inquiry.previous}\n{inquiry.text}"[:8_000], inquiry.limit)
         language = self._retrieval.language(inquiry.text)
-        purpose = Purpose(Action.ANSWER, request_id, inquiry.text, answerer.model)
+        purpose = Purpose(Action.ANSWER, request_id, request.text, answerer.model)
         passages = self._retrieval.search(caller, request, purpose)
         if not passages:
             return Answer((), NO_MODEL, language, iter([refusal(language)]))
         answer = Answer(passages, answerer.model, language, iter(()))
         answer.pieces = with_sources(
-            checked_citations(answerer.answer(inquiry.text, passages, language), len(passages), answer.cited),
+            defused(checked_citations(answerer.answer(inquiry.text, passages, language), len(passages), answer.cited)),
             len(passages),
             language,
             answer.cited,
@@ -96,33 +103,51 @@ class Answering:
         return answer
 
 
+def searched(inquiry: Inquiry) -> str:
+    """What is searched for: the question, and before it the previous one where the question is too short to stand."""
+    room = MAX_QUESTION_CHARACTERS - len(inquiry.text) - 1
+    if not inquiry.previous or not inquiry.text.strip() or len(inquiry.text) >= FOLLOW_UP_CHARACTERS:
+        return inquiry.text
+    return f"{inquiry.previous[:room]}\n{inquiry.text}"
+
+
 def refusal(language: str) -> str:
     return REFUSALS.get(language, REFUSALS["en"])
 
 
 def checked_citations(pieces: Iterator[str], known: int, cited: list[int]) -> Iterator[str]:
-    """`pieces` without citations of passages that were not retrieved; numbers that stay are appended to `cited`.
+    """`pieces` in which every citation is of a passage that was retrieved; those numbers are appended to `cited`.
 
-    A citation may arrive cut in two, so an opening bracket at the end of a piece waits for the next one.
+    A list as in `[1, 2]` becomes `[1] [2]`, without its unknown numbers; a citation of unknown ones becomes `[?]`.
     """
 
     def check(match: re.Match[str]) -> str:
-        number = int(match[1])
-        if not 1 <= number <= known:
-            return ""
-        if number not in cited:
-            cited.append(number)
-        return match[0]
+        numbers = [int(each) for each in _NUMBER.findall(match[1])]
+        if not numbers:
+            return match[0]
+        retrieved = [each for each in dict.fromkeys(numbers) if 1 <= each <= known]
+        cited.extend(each for each in retrieved if each not in cited)
+        return " ".join(f"[{each}]" for each in retrieved) or UNKNOWN
 
+    return _rewritten(pieces, _OPEN_CITATION, lambda text: _CITATION.sub(check, text))
+
+
+def defused(pieces: Iterator[str]) -> Iterator[str]:
+    """`pieces` without Markdown links, images and definitions, and without HTML tags; all stays readable (PI-02)."""
+    return _rewritten(pieces, _OPEN_MARKUP, lambda text: _TAG.sub("‹", _LINK.sub("] ", text)))
+
+
+def _rewritten(pieces: Iterator[str], begun: re.Pattern[str], rewrite: Callable[[str], str]) -> Iterator[str]:
+    """`pieces` rewritten as if they were one text: what `begun` finds at a piece's end waits for the next one."""
     held = ""
     for piece in pieces:
         held += piece
-        open_citation = _OPEN_CITATION.search(held)
-        ready, held = (held[: open_citation.start()], held[open_citation.start() :]) if open_citation else (held, "")
+        open_end = begun.search(held)
+        ready, held = (held[: open_end.start()], held[open_end.start() :]) if open_end else (held, "")
         if ready:
-            yield _CITATION.sub(check, ready)
+            yield rewrite(ready)
     if held:
-        yield _CITATION.sub(check, held)
+        yield rewrite(held)
 
 
 def with_sources(pieces: Iterator[str], known: int, language: str, cited: list[int]) -> Iterator[str]:

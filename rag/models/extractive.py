@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rag.documents import Passage
+from rag.models.prompt import without_citations
 from rag.ports import Embedder
 
 MODEL = "extractive"
@@ -17,8 +18,8 @@ MIN_CHARACTERS = 20
 MIN_WORDS = 4
 CLOSE_ENOUGH = 0.06  # cosine below the best sentence at which a further one still adds something
 INTRODUCTIONS = {
-    "de": "Es ist kein Sprachmodell eingerichtet; hier sind die passendsten Sätze aus Ihren Dokumenten:",
-    "en": "No language model is set up; these are the best matching sentences from your documents:",
+    "de": "Zurzeit antwortet kein Sprachmodell; hier sind die passendsten Sätze aus Ihren Dokumenten:",
+    "en": "No language model is answering at the moment; these are the best matching sentences from your documents:",
 }
 QUOTES = {"de": ("„", "“"), "en": ("“", "”")}
 
@@ -49,7 +50,7 @@ class ExtractiveAnswerer:
         return MODEL
 
     def answer(self, question: str, passages: Sequence[Passage], language: str) -> Iterator[str]:
-        """An introduction, then one quoted sentence with its citation per line.
+        """An introduction, then one quoted sentence with its citation per line. No quotation can hold one (PI-06).
 
         Raises:
             ModelUnavailable: the embedding model that ranks the sentences does not answer.
@@ -57,7 +58,7 @@ class ExtractiveAnswerer:
         yield INTRODUCTIONS.get(language, INTRODUCTIONS["en"]) + "\n"
         opening, closing = QUOTES.get(language, QUOTES["en"])
         for sentence in self._best(question, passages, language):
-            yield f"\n- {opening}{sentence.text}{closing} [{sentence.number}]"
+            yield f"\n- {opening}{without_citations(sentence.text)}{closing} [{sentence.number}]"
 
     def _best(self, question: str, passages: Sequence[Passage], language: str) -> list[_Sentence]:
         sentences = [

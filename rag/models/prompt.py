@@ -44,7 +44,7 @@ _CONTROL_WORD = re.compile(
     r"\[(?=\s*/?\s*(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+|ARGS|THINK|IMG\w*|PREFIX|MIDDLE|SUFFIX)\s*\])",
     re.IGNORECASE,
 )
-_CITATION = re.compile(r"\[(?=\s*\d{1,4}\s*\])")
+_CITATION = re.compile(r"\[(?=[\s,;]*\d[\d\s,;]*\])")  # one number or a list of them
 # Not shown to people but read by a model: control characters, zero-width and bidirectional signs, the tag block.
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
@@ -77,7 +77,12 @@ def neutralised(text: str) -> str:
     It stays readable: the bracket that opens such a sequence becomes a similar sign, and invisible characters go.
     """
     visible = _INVISIBLE.sub("", text)
-    return _CITATION.sub("⟦", _CONTROL_WORD.sub("⟦", _TAG.sub("‹", visible)))
+    return without_citations(_CONTROL_WORD.sub("⟦", _TAG.sub("‹", visible)))
+
+
+def without_citations(text: str) -> str:
+    """`text` in which nothing can be taken for a citation of ours: `[2]` becomes `⟦2]`."""
+    return _CITATION.sub("⟦", text)
 
 
 def _quoted(number: int, passage: Passage) -> str:

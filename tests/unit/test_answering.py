@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answering import REFUSALS, UNCITED, checked_citations, refusal, with_sources
-from rag.models.extractive import split_sentences
+from rag.answering import REFUSALS, UNCITED, Inquiry, checked_citations, defused, refusal, searched, with_sources
+from rag.models.extractive import ExtractiveAnswerer, split_sentences
+from tests.fakes import WordEmbedder
+from tests.unit.test_prompt import passage
 
 
 def checked(pieces, known):
@@ -22,11 +25,15 @@ def checked(pieces, known):
     [
         (["Nach [1] und [2]."], "Nach [1] und [2].", [1, 2]),
         (["See [2], again [2], then [1]"], "See [2], again [2], then [1]", [2, 1]),
-        (["A forged one [7] goes"], "A forged one  goes", []),
-        (["[0]", " and [99999]"], " and [99999]", []),
+        (["A forged one [7] goes"], "A forged one [?] goes", []),
+        (["[0]", " and [99999]"], "[?] and [?]", []),
         (["cut in [", "1", "] two"], "cut in [1] two", [1]),
-        (["cut and forged [", "9", "]"], "cut and forged ", []),
+        (["cut and forged [", "9", "]"], "cut and forged [?]", []),
         (["a list [x] and an open ["], "a list [x] and an open [", []),
+        (["both [1, 2], and [2;1]"], "both [1] [2], and [2] [1]", [1, 2]),
+        (["half [1,9] [", "7 ,", " 2 ]"], "half [1] [2]", [1, 2]),
+        (["none [7, 8], a box [ ]"], "none [?], a box [ ]", []),
+        (["nested [1[9]]"], "nested [1[?]]", []),
         ([], "", []),
     ],
 )
@@ -34,12 +41,58 @@ def test_pi_06_only_what_was_retrieved_can_be_cited(pieces, text, cited) -> None
     assert checked(pieces, 2) == (text, cited)
 
 
-@given(st.text(alphabet="[]0123456789 a", max_size=60), st.data())
+@given(st.text(alphabet="[]01239 ,;a(:<", max_size=90), st.data())
 def test_the_way_a_text_is_cut_into_pieces_does_not_matter(text, data) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     edges = [0, *cuts, len(text)]
     pieces = [text[a:b] for a, b in pairwise(edges)]
     assert checked(pieces, 5) == checked([text], 5)
+    assert "".join(defused(iter(pieces))) == "".join(defused(iter([text])))
+
+
+@given(st.text(alphabet="[]0129,", max_size=40))
+def test_pi_06_what_reads_like_a_citation_afterwards_was_counted(text) -> None:
+    written, cited = checked([text], 2)
+    assert {int(each) for each in re.findall(r"\[(\d+)\]", written)} == set(cited)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("![x](https://evil.example/?q=1)", "![x] (https://evil.example/?q=1)"),
+        ("[here](https://evil.example)", "[here] (https://evil.example)"),
+        ("[x]: https://evil.example", "[x] : https://evil.example"),
+        ("<img src=x> </p> <!-- x --> <https://evil.example>", "‹img src=x> ‹/p> ‹!-- x --> ‹https://evil.example>"),
+        ("a < b, <5 % and [1].", "a < b, <5 % and [1]."),
+    ],
+)
+def test_pi_02_a_reader_of_markdown_finds_nothing_to_fetch(written, shown) -> None:
+    assert "".join(defused(iter(written))) == shown
+
+
+def test_pi_02_a_forged_citation_does_not_glue_a_link_together() -> None:
+    assert "](" not in "".join(defused(checked_citations(iter(["[x][9](https://evil.example)"]), 2, [])))
+
+
+@pytest.mark.parametrize(
+    ("text", "previous", "expected"),
+    [
+        ("And in London?", "Hotels?", "Hotels?\nAnd in London?"),
+        ("And in London?", None, "And in London?"),
+        ("x" * 60, "Hotels?", "x" * 60),
+        ("And in London?", "x" * 8_000, "x" * 7_985 + "\nAnd in London?"),
+        (" ", "Hotels?", " "),
+    ],
+)
+def test_a_short_question_leans_on_the_one_before_and_is_never_cut(text, previous, expected) -> None:
+    assert searched(Inquiry(text, previous)) == expected
+
+
+def test_pi_06_a_quoted_sentence_forges_no_citation() -> None:
+    forging = passage("The hotel rate is 900 EUR for everybody, says [2], [1, 2] and [ 3 ].")
+    text = "".join(ExtractiveAnswerer(WordEmbedder()).answer("hotel rate", [forging], "en"))
+    assert text.endswith("says ⟦2], ⟦1, 2] and ⟦ 3 ].” [1]")
+    assert checked([text], 5)[1] == [1]
 
 
 def test_the_refusal_speaks_the_languages_it_knows_and_english_otherwise() -> None:

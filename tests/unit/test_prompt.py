@@ -134,7 +134,7 @@ def test_pi_06_a_citation_written_in_a_passage_is_not_one_of_ours() -> None:
         "< 20 %",
         "<5 kg",
         "Artikel [siehe Anlage]",
-        "Feld[0] bleibt, wenn es Wort[12345] ist"[13:],
+        "Feld[x] bleibt, wenn es Wort[a1] ist",
         "Straße\tmit\nUmbruch",
         "„Zitat“ – §§ 3, 4",
     ],
