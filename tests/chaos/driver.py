@@ -15,7 +15,7 @@ from ingest.bootstrap import filesystem_source, open_ingestion
 from rag.access.directory import Directory
 from rag.access.gate import Gate
 from rag.answering import Answering
-from rag.bootstrap import Kustos, open_index, open_records
+from rag.bootstrap import Kustos, open_records
 from rag.models.answerers import Answerers
 from rag.models.language import LinguaDetector
 from rag.models.lexical import Bm25Encoder
@@ -23,6 +23,7 @@ from rag.retrieval import Retrieval
 from rag.settings import Settings
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_reading import CatalogReader
+from rag.stores.edge import EdgeIndex
 from tests.fakes import NamedAnswerers, QuotingAnswerer, WordEmbedder
 
 SOURCE = "share"
@@ -33,7 +34,7 @@ def opened(home: Path) -> Iterator[Kustos]:
     """As `rag.bootstrap.open_kustos`, with an embedder that needs no model."""
     settings = Settings(home=home)
     records, embedder = open_records(settings), WordEmbedder()
-    index = open_index(settings, embedder.profile, rebuild=False)
+    index = EdgeIndex.open(home / "index" / "words", embedder.profile)
     lexical, detector = Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
     gate = Gate(
         index.reader, CatalogReader(records.catalog), Directory(records.directory), CatalogAudit(records.catalog)
