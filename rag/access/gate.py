@@ -123,12 +123,17 @@ class Gate:
     ) -> list[Passage]:
         """The passages of a document from the first to the last ordinal, both included; at least one.
 
+        The document is decided first, by one keyed read, and texts are read afterwards: how long a refusal takes tells
+        nothing of what is there (SC-05).
+
         Raises:
             NotFound: there is none, or the caller may not read it.
             StoreUnavailable: the catalog does not answer.
         """
-        stored = self._authority.passages(scope.tenant, document_id, *ordinals) if scope else []
-        found = [each for each in _permitted(scope, stored) if each.chunk] if scope else []
+        about = self._authority.document(scope.tenant, document_id) if scope else None
+        found = []
+        if scope and about and _permitted(scope, [about]):
+            found = _permitted(scope, self._authority.passages(scope.tenant, document_id, *ordinals))
         passages = [Passage(each.chunk, each.document, rank) for rank, each in enumerate(found, start=1) if each.chunk]
         if scope:
             self._record(scope, purpose, [(each.chunk.id, each.document.version) for each in passages])

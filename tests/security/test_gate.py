@@ -373,6 +373,16 @@ def test_nothing_found_and_nothing_permitted_are_recorded_alike(world: World) ->
     assert hidden.outcome is Outcome.NOTHING
 
 
+@dataclass
+class Unread:
+    """A catalog of which one document may be asked, and nothing else."""
+
+    catalog: Catalog
+
+    def document(self, tenant: str, document_id: str) -> Stored | None:
+        return self.catalog.document(tenant, document_id)
+
+
 Way = Callable[[Gate, AccessScope], object]
 WAYS: Mapping[str, Way] = {
     "release": lambda gate, scope: gate.release(scope, ["a"], SEARCH),
@@ -422,6 +432,15 @@ def test_fb_06_hidden_and_absent_cannot_be_told_apart_by_id(world: World, rights
             told.append((type(caught.value), str(caught.value).replace(name, "NAME"), vars(caught.value)))
         assert told[0] == told[1]
     assert len(set(world.audit.records)) == 1
+
+
+@pytest.mark.parametrize("name", ["hidden", "absent"])
+def test_sc_05_a_refused_read_touches_no_passage(world: World, name: str) -> None:
+    world.add("hidden", "p", CLOSED)
+    with pytest.raises(NotFound):
+        Gate(world.index, Unread(world.catalog), Directory(world.groups), world.audit).passages(
+            world.scope(), name, (1, 1), READ
+        )
 
 
 def test_a_passage_beyond_the_end_is_not_found(world: World) -> None:
