@@ -6,12 +6,15 @@ and have no effect. What would change the meaning of the answer (`tools`, `n` ab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import cited
-from rag.answering import Answer, Inquiry
+from rag.answering import Inquiry
+from rag.documents import Passage
 from rag.errors import BadInput
 from rag.retrieval import MAX_QUESTION_CHARACTERS
 
@@ -140,38 +143,44 @@ _REFUSED = (
 )
 
 
-def citations(answer: Answer) -> dict[str, object]:
-    """The extension field `kustos`: the passages that the text cites, each of them retrieved with today's rights."""
-    return {"citations": [{"number": each, **cited(answer.passages[each - 1])} for each in sorted(answer.cited)]}
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What every part of one reply begins with."""
+
+    id: str
+    created: int
+    model: str
+
+    def as_json(self, kind: str) -> dict[str, object]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-def completion(answer: Answer, text: str, identifier: str, created: int) -> dict[str, object]:
-    """The reply without streaming. Its text is written, so `answer.cited` is complete."""
-    message = {"role": "assistant", "content": text, "refusal": None, "kustos": citations(answer)}
+def citations(cited_now: Mapping[int, Passage]) -> dict[str, object]:
+    """The extension field `kustos`: the passages that the text cites, by number, as released a moment ago."""
+    return {"citations": [{"number": number, **cited(each)} for number, each in sorted(cited_now.items())]}
+
+
+def completion(head: Head, text: str, cited_now: Mapping[int, Passage]) -> dict[str, object]:
+    """The reply without streaming."""
+    message = {"role": "assistant", "content": text, "refusal": None, "kustos": citations(cited_now)}
     return {
-        "id": identifier,
-        "object": "chat.completion",
-        "created": created,
-        "model": answer.model,
+        **head.as_json("chat.completion"),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
     }
 
 
-def piece(answer: Answer, delta: dict[str, object], identifier: str, created: int) -> dict[str, object]:
+def piece(head: Head, delta: dict[str, object]) -> dict[str, object]:
     """One chunk of a streamed reply, in the middle of it."""
     return {
-        "id": identifier,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": answer.model,
+        **head.as_json("chat.completion.chunk"),
         "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}],
     }
 
 
-def last_piece(answer: Answer, identifier: str, created: int) -> dict[str, object]:
+def last_piece(head: Head, cited_now: Mapping[int, Passage]) -> dict[str, object]:
     """The chunk that ends a streamed reply, with what was cited."""
     return {
-        **piece(answer, {}, identifier, created),
+        **head.as_json("chat.completion.chunk"),
         "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}],
-        "kustos": citations(answer),
+        "kustos": citations(cited_now),
     }

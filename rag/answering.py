@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"\d+")
 # What a reader of Markdown would fetch or render: `](` of links and images, `]:` of their definitions, tags, autolinks.
 _LINK = re.compile(r"\](?=[(:])")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_OPEN_MARKUP = re.compile(r"[\]<]$")
+_OPEN_MARKUP = re.compile(r"(?:\[\d{1,4})?\]$|<$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """POST /v1/chat/completions, streamed or not.
 
 Retrieval, the access check and the audit record are done, and the first piece of the answer is there, before the first
-byte of the reply (SC-20). After that an error can only be told inside the stream.
+byte of the reply (SC-20). After that an error can only be told inside the stream. A model may write for minutes, so the
+passages that it cites go through the gate once more before they are sent, last of all (RC-05).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -21,13 +23,18 @@ from api import openai_chat
 from api.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
 from api.given import RequestId, TheCaller, TheKustos
-from api.openai_chat import ChatRequest
+from api.openai_chat import ChatRequest, Head
+from rag.access.audit import Action, Purpose
+from rag.access.scope import Caller
 from rag.answering import Answer
+from rag.bootstrap import Kustos
+from rag.documents import Passage
 from rag.errors import KustosError
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
 
+Cite = Callable[[], Mapping[int, Passage]]
 CLIENT_CLOSED = 499  # nobody reads it; it is for the log
 
 
@@ -39,13 +46,28 @@ async def chat(
     answer = await run_in_threadpool(kustos.answering.ask, caller, body.inquiry(), request_id)
     pieces = pieces_of(answer.pieces)
     first = await anext(pieces, "")
-    identifier, created = f"chatcmpl-{request_id}", int(time.time())
+    head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
+    cite = partial(cited_now, kustos, caller, answer, request_id)
     if body.stream:
-        return EventStream(events(answer, first, pieces, identifier, created))
+        return EventStream(events(head, first, pieces, cite))
     text = await _whole(first, pieces, request)
     if text is None:
         return Response(status_code=CLIENT_CLOSED)
-    return JSONResponse(openai_chat.completion(answer, text, identifier, created))
+    return JSONResponse(openai_chat.completion(head, text, await run_in_threadpool(cite)))
+
+
+def cited_now(kustos: Kustos, caller: Caller, answer: Answer, request_id: str) -> Mapping[int, Passage]:
+    """The cited passages by number, as far as they are there and the caller may read them at this moment.
+
+    Raises:
+        StoreUnavailable: the catalog does not answer, or the audit record could not be written.
+    """
+    purpose = Purpose(Action.READ, request_id, model=answer.model)
+    scope = kustos.gate.scope_for(caller, purpose) if answer.cited else None
+    if scope is None:
+        return {}
+    numbers = {answer.passages[each - 1].chunk.id: each for each in answer.cited}
+    return {numbers[each.chunk.id]: each for each in kustos.gate.release(scope, list(numbers), purpose)}
 
 
 class EventStream(StreamingResponse):
@@ -72,27 +94,25 @@ async def pieces_of(answer: Iterator[str]) -> AsyncGenerator[str]:
             answer.close()
 
 
-async def events(
-    answer: Answer, first: str, pieces: AsyncGenerator[str], identifier: str, created: int
-) -> AsyncGenerator[str]:
+async def events(head: Head, first: str, pieces: AsyncGenerator[str], cite: Cite) -> AsyncGenerator[str]:
     """The stream's frames: role, pieces, citations. An error ends it with an error frame, in OpenAI's shape."""
 
     def frame(delta: dict[str, object]) -> str:
-        return _frame(openai_chat.piece(answer, delta, identifier, created))
+        return _frame(openai_chat.piece(head, delta))
 
     async with aclosing(pieces):
         try:
             yield frame({"role": "assistant", "content": first})
             async for piece in pieces:
                 yield frame({"content": piece})
-            yield _frame(openai_chat.last_piece(answer, identifier, created))
+            yield _frame(openai_chat.last_piece(head, await run_in_threadpool(cite)))
             yield "data: [DONE]\n\n"
         except KustosError as error:
             row, message = describe(error)
-            log.exception("%s in mid-stream (%s)", error.code, identifier)
+            log.exception("%s in mid-stream (%s)", error.code, head.id)
             yield _frame(error_body(message, row.type, error.code))
         except Exception:  # the last catch of a stream: its caller must get an end, and no stack trace (SC-16)
-            log.exception("%s failed in mid-stream", identifier)
+            log.exception("%s failed in mid-stream", head.id)
             yield _frame(internal_error_body())
 
 

@@ -17,10 +17,11 @@ from api.errors import RETRY_AFTER_S
 from api.identity import open_identity
 from api.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.middleware import MAX_BODY_BYTES
+from api.openai_chat import Head
 from api.routes import chat as chat_route
 from api.server import listen
+from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, group
-from rag.answering import Answer
 from rag.errors import Misconfigured, NotAuthenticated
 from rag.settings import Settings
 from tests.fakes import MemoryAudit
@@ -139,7 +140,24 @@ def test_sc_20_the_audit_knows_of_an_answer_before_its_first_byte(tmp_path) -> N
     body = json.dumps({"model": "extractive", "stream": True, "messages": [{"role": "user", "content": "lorries"}]})
     _call(app, body.encode(), send, headers=ANN)
     assert seen[0] == ("http.response.start", 1)
-    assert len({count for _, count in seen}) == 1
+    assert [count for _, count in seen[:-3]] == [1] * (len(seen) - 3), "the text"
+    assert [count for _, count in seen[-3:]] == [2] * 3, "the citations, the mark of the end, the end"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_rc_05_a_passage_revoked_while_the_model_writes_is_not_sent_with_the_citations(library, stream) -> None:
+    def answer(question, passages, language):
+        yield "first [1] "
+        library.regrant(REPORT, Acl.nobody())
+        yield "second [2]"
+
+    library.answerer.answer = answer  # type: ignore[method-assign]
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    body = {"model": "extractive", "stream": stream, "messages": [{"role": "user", "content": "lorries"}]}
+    text = client.post("/v1/chat/completions", json=body, headers=ANN).text
+    assert "second [2]" in text
+    assert "of the report" not in text
+    assert json.dumps({"citations": []}) in text.replace(":[", ": [")
 
 
 def _call(app, body: bytes, send, *, headers, receive_after=None) -> None:
@@ -514,7 +532,7 @@ def test_the_answer_is_closed_even_if_nobody_reads_the_stream() -> None:
     async def read_one() -> None:
         pieces = chat_route.pieces_of(answer())
         first = await anext(pieces)
-        stream = chat_route.events(Answer((), "m", "en", iter(())), first, pieces, "id", 0)
+        stream = chat_route.events(Head("id", 0, "m"), first, pieces, dict)
         await anext(stream)
         await stream.aclose()
 
