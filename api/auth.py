@@ -9,7 +9,9 @@ The rules, in order; each failure is `NotAuthenticated` and no claim is used (RF
  5. `iss` is exactly that of a configured issuer, whose own keys verify the signature (TV-12, TV-13);
  6. `aud` names us, `azp` is a client that may ask for people, `typ` is Bearer (TV-14, TV-15, TV-16);
  7. `exp` is there and not past, `nbf` and `iat` are not ahead, within `LEEWAY_S` (TV-17);
- 8. rights have the shape that Keycloak gives them; another shape is refused, not read as "none" or "all" (RM-09).
+ 8. rights are there and have the shape that Keycloak gives them; without `groups` or `realm_access` (a lightweight
+    token, a mapper that is missing, Entra's overage) a deny for a group could not be seen, so such a token is refused,
+    as is another shape: neither is read as "none" or "all" (RM-09, RM-10, TV-23).
 
 A token says what was true when it was issued. Asking Keycloak anew at every request (introspection) will stand between
 7 and 8: `Issuer` gets one more port, and `_principals` reads its reply instead of the claims.
@@ -40,6 +42,11 @@ ALGORITHMS = {"RS256": ("RSA", None), "PS256": ("RSA", None), "ES256": ("EC", "P
 """Accepted algorithms, and the type and curve of the key that each is for."""
 HEADER_NAMES = {"alg", "kid", "typ"}
 HEADER_TYPES = ("JWT", "at+jwt")
+MAPPERS = {
+    "groups": "'Group Membership' with 'Full group path' on",
+    "realm_access": "'realm roles' (client scope 'roles')",
+}
+"""Claims without which a token says too little, and what puts them in."""
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
 Claims = Mapping[str, object]
@@ -207,6 +214,9 @@ def _caller(claims: Claims, issuer: Issuer) -> Caller:
 
 def _principals(claims: Claims, issuer: Issuer) -> set[Principal]:
     """Realm roles, our client's roles and groups by full path. Roles at other clients do not count (RM-06)."""
+    for name, mapper in MAPPERS.items():
+        if name not in claims:
+            raise NotAuthenticated(f"the token has no {name}; add Keycloak's mapper {mapper} to the access token")
     realm, client = issuer.realm, issuer.audience
     ours = _object(_object(claims, "resource_access"), client)
     return {

@@ -134,6 +134,7 @@ def claims(**changes: object) -> dict[str, Any]:
     """Claims of a valid token of Ann, who is in no group; `...` takes a claim out."""
     now = int(time.time())
     usual = {"iss": ISSUER, "aud": AUDIENCE, "azp": "web", "typ": "Bearer", "sub": "ann", "iat": now, "exp": now + 300}
+    usual |= {"groups": [], "realm_access": {"roles": []}}
     return {name: value for name, value in {**usual, **changes}.items() if value is not ...}
 
 

@@ -23,6 +23,7 @@ Principal = NewType("Principal", str)
 EVERYONE_IN_TENANT = Principal("sys:everyone-in-tenant")
 MAX_LENGTH = 1024
 _NAMESPACES = ("kc", "entra", "posix", "ad")
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # no database and no UTF-8 takes these
 _FORM = re.compile(r"[a-z]+:.+", re.DOTALL)
 
 
@@ -72,6 +73,8 @@ def _part(text: str) -> str:
 
 
 def _checked(text: str) -> Principal:
-    if len(text) > MAX_LENGTH or "\0" in text:
-        raise BadPrincipal(f"a principal may have {MAX_LENGTH} characters and no NUL; got {text[:60]!r}...")
+    if len(text) > MAX_LENGTH or _UNWRITABLE.search(text):
+        raise BadPrincipal(
+            f"a principal may have {MAX_LENGTH} characters, no NUL and no lone surrogate; got {text[:60]!r}..."
+        )
     return Principal(text)

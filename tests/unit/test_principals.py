@@ -65,6 +65,7 @@ def test_rm_08_no_name_from_a_token_becomes_a_system_principal(name) -> None:
         "kc:",
         "KC:r:user:x",
         "kc:r:user:\0",
+        "kc:r:user:\ud800",
     ],
 )
 def test_a_text_that_is_not_a_qualified_principal_is_refused(text) -> None:

@@ -310,7 +310,7 @@ def test_a_key_of_less_than_2048_bits_is_not_enough() -> None:
     assert refused(text, keys={KID: jwk(weak)})
 
 
-@pytest.mark.parametrize("subject", ["", "x" * 256, None, 1, ["ann"], ..., "a\0b"])
+@pytest.mark.parametrize("subject", ["", "x" * 256, None, 1, ["ann"], ..., "a\0b", "a\ud800"])
 def test_a_token_names_somebody(subject) -> None:
     assert refused(token(sub=subject))
 
@@ -357,6 +357,8 @@ def test_rm_08_the_reserved_namespaces_cannot_come_from_a_token(name) -> None:
         {"groups": ["hr"]},
         {"groups": [""]},
         {"groups": ["/hr\0"]},
+        {"groups": ["/hr\ud800"]},
+        {"realm_access": {"roles": ["\udfff"]}},
         {"realm_access": []},
         {"realm_access": "admin"},
         {"realm_access": None},
@@ -370,6 +372,12 @@ def test_rm_08_the_reserved_namespaces_cannot_come_from_a_token(name) -> None:
 )
 def test_rm_09_rights_of_the_wrong_shape_are_refused(rights) -> None:
     assert refused(token(**rights))
+
+
+@pytest.mark.parametrize(("claim", "mapper"), [("groups", "Group Membership"), ("realm_access", "realm roles")])
+def test_rm_10_tv_23_a_token_that_does_not_speak_of_rights_is_refused_and_its_mapper_named(claim, mapper) -> None:
+    with pytest.raises(NotAuthenticated, match=mapper):
+        caller(token(**{claim: ...}))
 
 
 @pytest.mark.parametrize("rights", [{}, {"groups": []}, {"realm_access": {}}, {"resource_access": {"other": "?"}}])
