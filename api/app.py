@@ -18,6 +18,7 @@ from api.routes import chat, demo, documents, health, ingest, models, operator, 
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos
 from rag.errors import Misconfigured
+from rag.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,11 @@ def create_app(
     """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
 
     Raises:
-        Misconfigured: the demo is on, and the service would listen beyond this machine.
+        Misconfigured: the demo is on, and the service would be reachable from beyond this machine.
     """
-    host = kustos.records.settings.host
+    settings = kustos.records.settings
     if demo_issuer is not None:
-        _check_demo(host)
+        _check_demo(settings)
     app = FastAPI(
         title="Kustos",
         description=DESCRIPTION,
@@ -65,16 +66,21 @@ def create_app(
     add_error_handlers(app)
     app.add_middleware(
         Envelope,
-        hosts=LOOPBACK_NAMES if is_loopback(host) else None,
+        hosts=_names(settings) if is_loopback(settings.host) else None,
         extra_headers={"X-Kustos-Demo": "1"} if demo_issuer is not None else {},
     )
     return app
 
 
-def _check_demo(host: str) -> None:
-    if not is_loopback(host):
+def _names(settings: Settings) -> frozenset[str]:
+    return LOOPBACK_NAMES | ({settings.public_name.lower()} if settings.public_name else frozenset())
+
+
+def _check_demo(settings: Settings) -> None:
+    if not is_loopback(settings.host) or settings.public_name:
         raise Misconfigured(
-            f"the demo lets anybody who reaches it be any sample account, so it does not listen on {host}; "
-            "use KUSTOS_HOST=127.0.0.1, or remove demo.json from the home folder"
+            "the demo lets anybody who reaches it be any sample account, so it neither listens on "
+            f"{settings.host or 'every address'} nor has a public name; use KUSTOS_HOST=127.0.0.1 without "
+            "KUSTOS_PUBLIC_NAME, or remove demo.json from the home folder"
         )
     log.warning("DEMO: anybody at this machine can sign in as any sample account. Not for real documents.")

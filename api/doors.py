@@ -21,6 +21,8 @@ from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
+"""Headers by which a proxy gives itself away, beside X-Forwarded-*."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -63,6 +65,9 @@ class Doors:
             raise HTTPException(404)
         if request.client is None or not is_loopback(request.client.host):
             raise NotAllowed("sample accounts are for people at this machine only")
+        # A proxy on this machine calls from loopback, whoever stands behind it.
+        if any(name in FORWARDED or name.startswith("x-forwarded-") for name in request.headers):
+            raise NotAllowed("sample accounts are for people at this machine only, and not through a proxy")
         # A page of another site could otherwise make this browser fetch a token. It could not read it, but why answer?
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from api.auth import Identity, Issuer
-from api.demo_issuer import DemoIssuer
+from api.demo_issuer import MARKER, DemoIssuer
 from api.doors import is_loopback
 from api.jwks import HttpKeys
 from rag.access.scope import Caller
@@ -27,13 +27,23 @@ def open_identity(settings: Settings, demo: DemoIssuer | None) -> Identity:
     """Recognises the people of the settings' identity provider and the sample accounts of `demo`; without both, nobody.
 
     Raises:
-        Misconfigured: a setting of the provider is missing or unsafe.
+        Misconfigured: a setting of the provider is missing or unsafe, or the demo is on beside a provider.
     """
-    issuers = [*([demo.issuer(settings.tenant)] if demo else []), *([_issuer(settings)] if settings.issuer else [])]
+    if demo and settings.issuer:
+        raise Misconfigured(
+            "the demo lets anybody at this machine be any sample account, so it does not run beside KUSTOS_ISSUER; "
+            f"remove {MARKER} from the home folder {settings.home}, or unset KUSTOS_ISSUER"
+        )
+    issuers = [*([demo.issuer(settings.tenant)] if demo else []), *([issuer_of(settings)] if settings.issuer else [])]
     return Identity(issuers)
 
 
-def _issuer(settings: Settings) -> Issuer:
+def issuer_of(settings: Settings) -> Issuer:
+    """The identity provider of the settings.
+
+    Raises:
+        Misconfigured: a setting of it is missing or unsafe.
+    """
     for name in ("audience", "jwks_url", "realm"):
         if not getattr(settings, name):
             raise Misconfigured(f"KUSTOS_ISSUER is set, so KUSTOS_{name.upper()} must be set too")
@@ -45,6 +55,6 @@ def _issuer(settings: Settings) -> Issuer:
         audience=settings.audience,
         realm=settings.realm,
         tenant=settings.tenant,
-        clients=frozenset({settings.audience}),
+        clients=frozenset(settings.clients or {settings.audience}),
         keys=HttpKeys.at(settings.jwks_url),
     )

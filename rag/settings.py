@@ -27,7 +27,9 @@ class Settings:
         chat_model: Ollama model behind `text-general`.
         languages: ISO 639-1 codes expected in documents and questions; the first is the default.
         host, port: where `kustos serve` listens.
-        issuer, audience, jwks_url: the identity provider whose tokens are accepted, beside the demo issuer.
+        public_name: host name that a TLS proxy on this machine keeps in its requests.
+        issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
+        clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
         realm: name that qualifies the principals of that issuer.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
@@ -45,8 +47,10 @@ class Settings:
     languages: tuple[str, ...] = ("de", "en")
     host: str = "127.0.0.1"
     port: int = 8080
+    public_name: str = ""
     issuer: str = ""
     audience: str = "kustos"
+    clients: tuple[str, ...] = ()
     jwks_url: str = ""
     realm: str = ""
     max_document_bytes: int = 100_000_000

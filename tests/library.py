@@ -91,8 +91,10 @@ class Library:
         self.kustos.records.writer.set_places(SOURCE, [Place(document.name, acl, document.name)])
 
 
-def open_library(home: Path, *documents: Written, host: str = "127.0.0.1", audit: AuditLog | None = None) -> Library:
-    records = open_records(Settings(home=home, tenant=TENANT, host=host))
+def open_library(
+    home: Path, *documents: Written, host: str = "127.0.0.1", public_name: str = "", audit: AuditLog | None = None
+) -> Library:
+    records = open_records(Settings(home=home, tenant=TENANT, host=host, public_name=public_name))
     index, embedder, lexical, detector = MemoryIndex(), WordEmbedder(), WordEncoder(), GermanOrEnglish()
     log = audit or CatalogAudit(records.catalog)
     gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), log)

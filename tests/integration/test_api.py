@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from api.demo_issuer import DemoIssuer
 from api.errors import RETRY_AFTER_S
-from api.identity import open_identity
+from api.identity import issuer_of, open_identity
 from api.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.middleware import MAX_BODY_BYTES
 from api.openai_chat import Head
@@ -441,6 +441,27 @@ def test_tv_25_an_unsafe_identity_provider_is_refused_by_the_name_of_its_setting
     assert open_identity(safe, None)
     with pytest.raises(Misconfigured, match=words):
         open_identity(replace(safe, **changes), None)
+
+
+def test_tv_25_the_demo_does_not_run_beside_an_identity_provider_or_behind_a_public_name(tmp_path) -> None:
+    demo = make_demo(tmp_path)
+    provider = Settings(issuer="https://id.example/realms/a", jwks_url="https://id.example/certs", realm="a")
+    with pytest.raises(Misconfigured, match=r"KUSTOS_ISSUER.*remove demo\.json"):
+        open_identity(provider, demo)
+    with pytest.raises(Misconfigured, match="KUSTOS_PUBLIC_NAME"):
+        open_library(tmp_path / "home", public_name="kustos.example").app(demo)
+
+
+def test_sa_04_on_loopback_the_name_that_a_proxy_keeps_is_answered_and_no_other(tmp_path) -> None:
+    client = TestClient(open_library(tmp_path / "home", public_name="Kustos.example").app())
+    names = ("kustos.example", "KUSTOS.example:443", "127.0.0.1:8080", "evil.example", "kustos.example.evil")
+    assert [client.get("/healthz", headers={"Host": each}).status_code for each in names] == [200, 200, 200, 421, 421]
+
+
+def test_tv_15_the_clients_of_the_settings_are_accepted_and_else_the_audience() -> None:
+    known = {"issuer": "https://id.example/realms/a", "jwks_url": "https://id.example/certs", "realm": "a"}
+    assert issuer_of(Settings(**known)).clients == {"kustos"}
+    assert issuer_of(Settings(**known, clients=("chat", "intranet"))).clients == {"chat", "intranet"}
 
 
 def test_without_any_issuer_nobody_is_recognised() -> None:
