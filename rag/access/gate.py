@@ -13,7 +13,7 @@ Each release and each refusal is written to the audit log first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, principals_hash
@@ -73,7 +73,7 @@ class Gate:
             for each in proposed:
                 governed = governing.get(each.chunk_id)
                 if governed and permits(scope.principals, governed.acl).allowed:
-                    permitted.append(replace(each, language=governed.language))
+                    permitted.append(Candidate(each.chunk_id, each.dense, each.lexical, governed.language))
                 elif governed and governed.acl_id not in scope.without_acls:
                     closed.add(governed.acl_id)
                 else:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -98,6 +113,20 @@ class Catalog:
                 # half way, because SQLite does not let two of them upgrade.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
+
+    def is_among(self, column: Column[str], name: str) -> ColumnElement[bool]:
+        """Condition that `column` is one of the texts in the parameter `name`, however many, as one parameter.
+
+        An IN with a parameter each is rendered anew for every query, which costs more than running it.
+        """
+        if self._sqlite:
+            each = func.json_each(bindparam(name)).table_valued("value")
+            return column.in_(select(each.c.value))
+        return column == func.any(bindparam(name, type_=ARRAY(String)))
+
+    def among(self, *, ids: Sequence[str], **parameters: str) -> dict[str, object]:
+        """Parameters for a statement with `is_among(..., "ids")`."""
+        return {**parameters, "ids": json.dumps(ids) if self._sqlite else list(ids)}
 
     def close(self) -> None:
         self._engine.dispose()

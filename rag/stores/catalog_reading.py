@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select
 
 from rag.access.acl import Acl
 from rag.documents import Document
@@ -17,32 +17,28 @@ IDS_A_STATEMENT = 5_000  # below SQLite's limit of 32,766 parameters
 
 
 class CatalogReader:
-    """Reads current state by id, within one tenant."""
+    """Reads current state by id, within one tenant. Its two statements of every search are built once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-
-    def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
-        """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
-        found: dict[str, Governed] = {}
-        statement = (
+        self._governing = (
             select(chunks.c.id, chunks.c.language, acls.c.id, *ACL)
             .join(documents, documents.c.id == chunks.c.document_id)
             .join(acls, acls.c.id == documents.c.acl_id)
-            .where(_of_tenant(tenant))
+            .where(_of_tenant(bindparam("tenant")), catalog.is_among(chunks.c.id, "ids"))
         )
+        self._chunks = _chunks(bindparam("tenant")).where(catalog.is_among(chunks.c.id, "ids"))
+
+    def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
+        """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
         with self._catalog.reading() as connection:
-            for at in range(0, len(chunk_ids), IDS_A_STATEMENT):
-                batch = chunk_ids[at : at + IDS_A_STATEMENT]
-                rows = connection.execute(statement.where(chunks.c.id.in_(batch)))
-                for identifier, language, governor, allow, deny in rows:
-                    found[identifier] = Governed(governor, acl(allow, deny), language)
-        return found
+            rows = connection.execute(self._governing, self._catalog.among(tenant=tenant, ids=chunk_ids)).all()
+        return {name: Governed(place, acl(allow, deny), language) for name, language, place, allow, deny in rows}
 
     def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:
         """Current chunks by id, with document and ACL; ids that are not current are missing from the result."""
-        statement = _chunks(tenant).where(chunks.c.id.in_(chunk_ids))
-        return {stored.chunk.id: stored for stored in self._stored_chunks(statement) if stored.chunk}
+        found = self._stored_chunks(self._chunks, self._catalog.among(tenant=tenant, ids=chunk_ids))
+        return {stored.chunk.id: stored for stored in found if stored.chunk}
 
     def passages(self, tenant: str, document_id: str, first: int, last: int) -> Sequence[Stored]:
         """The chunks of a document with ordinals `first` to `last`, both included, in order."""
@@ -100,9 +96,11 @@ class CatalogReader:
                 found.extend(document(row) for row in rows)
         return sorted(found, key=lambda each: each.uri)[:limit]
 
-    def _stored_chunks(self, statement: Select[tuple[object, ...]]) -> Sequence[Stored]:
+    def _stored_chunks(
+        self, statement: Select[tuple[object, ...]], parameters: Mapping[str, object] | None = None
+    ) -> Sequence[Stored]:
         with self._catalog.reading() as connection:
-            rows = connection.execute(statement).all()
+            rows = connection.execute(statement, parameters or {}).all()
         stored = []
         for row in rows:
             piece, about, rights = split(row, len(CHUNK), len(DOCUMENT), len(ACL))
@@ -110,7 +108,7 @@ class CatalogReader:
         return stored
 
 
-def _chunks(tenant: str) -> Select[tuple[object, ...]]:
+def _chunks(tenant: str | BindParameter[str]) -> Select[tuple[object, ...]]:
     return (
         select(*CHUNK, *DOCUMENT, *ACL)
         .join(documents, documents.c.id == chunks.c.document_id)
@@ -119,7 +117,7 @@ def _chunks(tenant: str) -> Select[tuple[object, ...]]:
     )
 
 
-def _of_tenant(tenant: str) -> ColumnElement[bool]:
+def _of_tenant(tenant: str | BindParameter[str]) -> ColumnElement[bool]:
     """Condition on the tenant that keeps SQLite from starting at its index.
 
     With that index it walks every document of the tenant for 100 ids: 127 ms against 0.5 ms over 100,000 chunks.
