@@ -1,8 +1,8 @@
 """How commands on this machine recognise a running service, and the service its operator.
 
 The home folder holds two files for its owner alone: `operator.key`, a random key made once, and `service.json`, the
-address and process id of the service that is running. Whoever can read the home folder operates the machine: the
-catalog lies beside the key. The key opens no passage.
+address of the service that is running, its process id, and when that process began, because ids are used again.
+Whoever can read the home folder operates the machine: the catalog lies beside the key. The key opens no passage.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class LocalOperator:
     @staticmethod
     def announce(home: Path, url: str) -> None:
         """Tells commands of this home that this process serves at `url`."""
-        replace_private(home / SERVICE_FILE, json.dumps({"url": url, "pid": os.getpid()}).encode())
+        about = {"url": url, "pid": os.getpid(), "started": _started(os.getpid())}
+        replace_private(home / SERVICE_FILE, json.dumps(about).encode())
 
     @staticmethod
     def withdraw(home: Path, url: str) -> None:
@@ -64,12 +65,12 @@ class LocalOperator:
         path = home / SERVICE_FILE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            url, pid = str(found["url"]), int(found["pid"])
+            url, pid, started = str(found["url"]), int(found["pid"]), found.get("started")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Misconfigured(f"{path} cannot be read ({error}); remove it") from error
-        return url if _runs(pid) else None
+        return url if _runs(pid) and started == _started(pid) else None
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -101,8 +102,15 @@ def _fresh(path: Path, data: bytes) -> Path:
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    except (ProcessLookupError, PermissionError, OverflowError):
+        return False  # a process of somebody else is not our service: our key is not for it
+    return pid > 0
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine did (proc(5), `stat`, field 22); None without /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])

@@ -18,7 +18,12 @@ async function call(path, options = {}) {
   });
   if (response.ok) return response;
   const told = await response.json().catch(() => null);
-  throw new ServiceError(response.status, told?.error?.message ?? response.statusText);
+  throw new ServiceError(response.status, inWords(told?.error) ?? response.statusText);
+}
+
+// An error of the service in the reader's language, or in the service's own words.
+function inWords(error) {
+  return words.errors[error?.code] ?? error?.message;
 }
 
 function json(body, headers = {}) {
@@ -79,7 +84,7 @@ export class Session {
     const body = { model: "text-general", stream: true, messages };
     const response = await this.#call("/v1/chat/completions", { ...json(body), signal });
     for await (const event of events(response.body)) {
-      if (event.error) throw new ServiceError(0, event.error.message);
+      if (event.error) throw new ServiceError(0, inWords(event.error));
       const text = event.choices[0].delta.content;
       if (text) yield { text };
       if (event.kustos) yield { citations: event.kustos.citations, model: event.model };

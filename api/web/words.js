@@ -14,7 +14,7 @@ const WORDS = {
     question: "Your question",
     send: "Ask",
     stop: "Stop",
-    keys: "Enter asks, Shift and Enter begins a new line.",
+    keys: "Enter: ask · Shift+Enter: new line",
     you: "You",
     searching: "Looking through your documents",
     sources: "Sources",
@@ -28,6 +28,7 @@ const WORDS = {
     expired: "Your sign-in has ended. Please sign in again.",
     gone: "This passage is no longer available.",
     offline: "The service does not answer. Is it still running?",
+    errors: {}, // the service itself speaks English
   },
   de: {
     demo: "Demo: Wer an diesem Rechner sitzt, kann sich hier als jede Person anmelden. Nicht für echte Dokumente.",
@@ -42,7 +43,7 @@ const WORDS = {
     question: "Ihre Frage",
     send: "Fragen",
     stop: "Anhalten",
-    keys: "Eingabetaste fragt, Umschalt und Eingabetaste beginnt eine neue Zeile.",
+    keys: "Eingabetaste: fragen · Umschalt+Eingabetaste: neue Zeile",
     you: "Sie",
     searching: "Ihre Dokumente werden durchsucht",
     sources: "Quellen",
@@ -56,6 +57,18 @@ const WORDS = {
     expired: "Ihre Anmeldung ist abgelaufen. Bitte melden Sie sich neu an.",
     gone: "Diese Stelle ist nicht mehr verfügbar.",
     offline: "Der Dienst antwortet nicht. Läuft er noch?",
+    errors: {
+      bad_input: "Diese Anfrage kann nicht beantwortet werden. Bitte stellen Sie Ihre Frage anders.",
+      internal: "Hier ist etwas schiefgegangen. Bitte versuchen Sie es noch einmal.",
+      invalid_request: "Diese Anfrage kann nicht beantwortet werden. Bitte stellen Sie Ihre Frage anders.",
+      model_unavailable: "Das Sprachmodell antwortet gerade nicht. Bitte versuchen Sie es gleich noch einmal.",
+      not_allowed: "Das ist hier nicht erlaubt.",
+      not_authenticated: "Die Anmeldung ist nicht gültig. Bitte melden Sie sich neu an.",
+      not_found: "Das ist nicht vorhanden.",
+      store_unavailable: "Ein Teil des Dienstes antwortet gerade nicht. Bitte versuchen Sie es gleich noch einmal.",
+      too_large: "Diese Anfrage ist zu lang.",
+      unavailable: "Ein Teil des Dienstes antwortet gerade nicht. Bitte versuchen Sie es gleich noch einmal.",
+    },
   },
 };
 
