@@ -76,6 +76,9 @@ class Envelope:
         headers = Headers(scope=scope)
         if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
             await errors.status_error(421)(scope, receive, send)
+        elif "content-length" in headers and "transfer-encoding" in headers:
+            # Two lengths: a proxy in front may see another end of the body (RFC 9112, 6.1).
+            await errors.status_error(400)(scope, receive, send)
         elif _declared_bytes(headers) > MAX_BODY_BYTES:
             await errors.status_error(413)(scope, receive, send)
         else:

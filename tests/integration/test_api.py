@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -234,6 +235,21 @@ def test_sa_08_generation_ends_when_the_client_leaves_before_the_whole_answer(li
         ("POST", "/v1/search", {"headers": ANN, "content": b"{"}, 422, "invalid_request"),
         ("POST", "/v1/search", {"headers": ANN, "content": b"\xff"}, 400, "bad_request"),
         ("POST", "/v1/search", {"headers": ANN, "content": b"[" * 100_000}, 400, "bad_request"),
+        ("POST", "/v1/search", {"headers": ANN, "content": b'{"query": "a", "query": "b"}'}, 400, "bad_request"),
+        (
+            "POST",
+            "/v1/search",
+            {"headers": ANN, "content": b'{"query": "a", "narrow": {"document": ["a"], "document": ["b"]}}'},
+            400,
+            "bad_request",
+        ),
+        (
+            "POST",
+            "/v1/search",
+            {"headers": {**ANN, "Content-Length": "2", "Transfer-Encoding": "chunked"}},
+            400,
+            "bad_request",
+        ),
         (
             "POST",
             "/v1/search",
@@ -489,6 +505,15 @@ def test_a_running_service_is_found_and_a_dead_one_is_not(tmp_path) -> None:
     LocalOperator.withdraw(tmp_path, "http://127.0.0.1:1")
     assert LocalOperator.running_url(tmp_path) is None
     (tmp_path / SERVICE_FILE).write_text(json.dumps({"url": "http://127.0.0.1:1", "pid": 2**22 + 1}))
+    assert LocalOperator.running_url(tmp_path) is None
+
+
+@pytest.mark.parametrize("change", [{"pid": 1}, {"started": 1}, {"started": None}, {"pid": 0}, {"pid": 2**70}])
+def test_the_process_id_of_a_dead_service_does_not_make_a_stranger_the_service(tmp_path, change) -> None:
+    LocalOperator.announce(tmp_path, "http://127.0.0.1:1")
+    about = json.loads((tmp_path / SERVICE_FILE).read_text())
+    assert about["started"] or not Path("/proc/self/stat").exists()
+    (tmp_path / SERVICE_FILE).write_text(json.dumps({**about, **change}))
     assert LocalOperator.running_url(tmp_path) is None
 
 
