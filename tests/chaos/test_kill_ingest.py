@@ -100,10 +100,18 @@ class Company:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is killed: after a share of the lines that are to be expected of it, and then a little later."""
+    """When a run is killed: after a share of the lines that are to be expected of it, and then a little later.
+
+    `writing`: then wait for the next batch to be embedded, because its points and its commit come right after.
+    """
 
     share: float
+    writing: bool
     delay_s: float
+
+    def has_come(self, lines: Sequence[str]) -> bool:
+        to_read = int(lines[0].removeprefix("listed "))
+        return len(lines) > self.share * 2 * to_read and (not self.writing or lines[-1].startswith("embedded"))
 
 
 @dataclass
@@ -131,8 +139,7 @@ def run(home: Path, root: Path, moment: Moment | None = None) -> Ran:
         ran = Ran([])
         for line in process.stdout:
             ran.lines.append(line.strip())
-            to_read = int(ran.lines[0].removeprefix("listed "))
-            if moment and len(ran.lines) > moment.share * 2 * to_read:
+            if moment and moment.has_come(ran.lines):
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(moment.delay_s)
                 _kill(process)
@@ -224,7 +231,7 @@ def test_ft_06_an_ingest_killed_again_and_again_ends_like_one_that_nobody_distur
     company = Company.founded(tmp_path / "share", chance)
     home, told = tmp_path / "home", []
     for _ in range(KILLS):
-        moment = Moment(chance.random(), chance.choice((0.0, 0.01, 0.05, 0.2)))
+        moment = Moment(chance.random(), chance.random() < 0.7, chance.choice((0.0, 0.005, 0.02, 0.05, 0.2)))
         ran = run(home, company.tree.root, moment)
         told.append((moment, ran.lines[:1], len(ran.lines), ran.finished))
         with opened(home) as kustos:
