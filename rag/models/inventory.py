@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rag.models.ollama import OllamaModels
-from rag.models.registry import EMBEDDING_MODELS, Present, embedding_model, served_models
+from rag.models.registry import EMBEDDING_MODELS, Capability, Present, embedding_model, served_models
 from rag.settings import Settings
+
+LATER = frozenset({Capability.VISION, Capability.RERANK, Capability.TRANSCRIBE})
+"""Named and chosen, so that clients and disks can be prepared; nothing uses them yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def inventory(settings: Settings) -> list[Listed]:
     served = [
         Listed(
             each.name,
-            ", ".join(sorted(each.capabilities)),
+            ", ".join(_kind(one) for one in sorted(each.capabilities)),
             each.runtime.value,
             each.model,
             each.available(present),
@@ -67,6 +70,10 @@ def folders(settings: Settings) -> frozenset[str]:
     if not settings.models_dir.is_dir():
         return frozenset()
     return frozenset(each.name for each in settings.models_dir.iterdir() if (each / "tokenizer.json").is_file())
+
+
+def _kind(capability: Capability) -> str:
+    return f"{capability} (later)" if capability in LATER else capability.value
 
 
 def _languages(codes: frozenset[str]) -> str:

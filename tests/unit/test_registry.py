@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import Misconfigured
+from rag.models.inventory import inventory
 from rag.models.registry import (
     EMBEDDING_MODELS,
     TEXT_GENERAL,
@@ -48,6 +49,14 @@ def test_the_default_setting_names_a_model() -> None:
 def test_an_unknown_name_is_refused_with_all_names() -> None:
     with pytest.raises(Misconfigured, match=r"multilingual-e5-small.*ollama/nomic-embed-text-v2-moe"):
         embedding_model("text-embedding-ada-002")
+
+
+def test_what_nothing_uses_yet_is_listed_as_later(tmp_path: Path) -> None:
+    listed = inventory(Settings(home=tmp_path, models_dir=tmp_path, ollama_url=""))
+    kinds = {each.name: each.kind for each in listed}
+    assert kinds["rerank"] == "rerank (later)"
+    assert kinds["vision-general"] == "chat, vision (later)"
+    assert kinds["text-general"] == "chat"
 
 
 def test_names_are_unique() -> None:
