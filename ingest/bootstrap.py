@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,9 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
 
     settings = records.settings
     lexical, detector = open_languages(settings)
-    with ParserPool(timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool:
+    # Embedding takes most of the time and every core; a second parser process only adds its start-up.
+    workers = max(1, (os.cpu_count() or 1) // 2)
+    with ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool:
         yield Ingestion(
             settings.tenant,
             records.writer,
