@@ -1,6 +1,6 @@
 """The embedded index: Qdrant Edge, Qdrant's own engine inside this process. One process per folder.
 
-Two properties of the engine decide how it is used (measured in docs/decisions/0002-index-search.md):
+Two properties of the engine decide how it is used (measured in docs/decisions/0002-index.md):
 
 * It holds the interpreter for the whole of each call. So calls never overlap, threads need no lock of ours, and a graph
   that takes half a minute to build would stop the whole service for that time.

@@ -2,7 +2,7 @@
 
 The server has its own threads, so it may keep a graph and build it in the background. Under a filter that graph is
 searched with ACORN and a wide beam, and the blocks of the filtered fields have links of their own in it: without these,
-readable passages are missed (measured in docs/decisions/0002-index-search.md). Strict mode refuses a filter on a field
+readable passages are missed (measured in docs/decisions/0002-index.md). Strict mode refuses a filter on a field
 that has no index (FB-04).
 """
 
