@@ -12,7 +12,7 @@ import httpx
 
 from api.cli.connection import checked, connect, events, operator
 from api.cli.output import note, plain, print_json, progress_bar
-from rag.errors import KustosError
+from rag.errors import KustosError, Unavailable
 from rag.settings import Settings
 
 Source = tuple[str, Path]
@@ -47,9 +47,13 @@ def ingest(settings: Settings, sources: Sequence[Source], *, confirm_deletions: 
 def sync(
     client: httpx.Client, settings: Settings, name: str, path: Path, *, confirm_deletions: bool = False
 ) -> dict[str, Any]:
-    """The report of one sync, see `ingest.pipeline.SyncReport`."""
+    """The report of one sync, see `ingest.pipeline.SyncReport`.
+
+    Raises:
+        KustosError: it failed; the message says why.
+        Unavailable: the service ended before it had reported.
+    """
     body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions}
-    report: dict[str, Any] = {}
     with (
         client.stream("POST", "/v1/operator/ingest", json=body, headers=operator(settings)) as response,
         progress_bar(name) as advance,
@@ -59,8 +63,9 @@ def sync(
             if event["event"] == "failed":
                 raise KustosError(event["message"])
             if event["event"] == "done":
-                report = event["report"]
-    return report
+                report: dict[str, Any] = event["report"]
+                return report
+    raise Unavailable(f"the sync of {name} broke off without a word; what it committed stays. Run it again")
 
 
 def watch(settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import click
+import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,6 +20,7 @@ from rich.table import Table
 from rag.errors import KustosError
 
 PIPED_WIDTH = 120
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
@@ -39,13 +42,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def plain(text: str) -> str:
-    """`text` without control characters: document titles may hold terminal escapes (IN-16)."""
-    return "".join(" " if (ord(each) < 32 and each != "\n") or 127 <= ord(each) < 160 else each for each in text)
+    """`text` without what a terminal obeys: titles may hold escapes, or turn the direction of writing (IN-16)."""
+    return "".join(" " if _CONTROL.match(each) else each for each in text)
 
 
 def note(text: str) -> None:
     """A remark for people, on stderr."""
-    err.print(text, markup=False)
+    err.print(plain(text), markup=False)
 
 
 def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
@@ -57,6 +60,11 @@ def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except KustosError as error:
             raise click.ClickException(plain(str(error))) from error
+        except httpx.HTTPError as error:
+            raise click.ClickException(
+                f"the service stopped answering ({plain(str(error)) or type(error).__name__}); "
+                "see its log, and run the command again"
+            ) from error
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ from api.given import TheIngesting, TheKustos
 from ingest.bootstrap import filesystem_source
 from rag.errors import BadInput, KustosError
 
+log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
 Event = dict[str, Any]
+
+BROKE_OFF = "the sync broke off for a reason that nobody foresaw; the service's log has it. Committed work stays"
 
 
 class IngestRequest(BaseModel):
@@ -48,6 +52,9 @@ def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> S
             told.put({"event": "done", "report": asdict(report)})
         except KustosError as error:
             told.put({"event": "failed", "code": error.code, "message": str(error)})
+        except Exception:
+            log.exception("the sync of %s broke off", body.source)
+            told.put({"event": "failed", "code": KustosError.code, "message": BROKE_OFF})
         finally:
             told.put(None)
 
