@@ -98,9 +98,7 @@ def ingest(
     if not paths or not source:
         raise click.UsageError("name at least one folder, and its source with --source NAME")
     sources = ingesting.named(paths, source)
-    ingesting.ingest(settings(), sources, confirm_deletions=confirm_deletions, as_json=as_json)
-    if watch:
-        ingesting.watch(settings(), sources, as_json=as_json)
+    ingesting.ingest(settings(), sources, confirm_deletions=confirm_deletions, as_json=as_json, watched=watch)
 
 
 @kustos.command()

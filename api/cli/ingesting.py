@@ -12,11 +12,11 @@ import httpx
 
 from api.cli.connection import checked, connect, events, operator
 from api.cli.output import note, plain, print_json, progress_bar
-from rag.errors import KustosError, Unavailable
+from connectors.base import Connector
+from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
 from rag.settings import Settings
 
 Source = tuple[str, Path]
-WATCH_INTERVAL_S = 300.0
 
 
 def named(paths: Sequence[Path], source: str) -> list[Source]:
@@ -29,19 +29,21 @@ def named(paths: Sequence[Path], source: str) -> list[Source]:
     return list(zip(names, (path.resolve() for path in paths), strict=True))
 
 
-def ingest(settings: Settings, sources: Sequence[Source], *, confirm_deletions: bool, as_json: bool) -> None:
-    """One sync of each source, with progress on stderr and the reports on stdout.
+def ingest(
+    settings: Settings, sources: Sequence[Source], *, confirm_deletions: bool, as_json: bool, watched: bool = False
+) -> None:
+    """One sync of each source, with progress on stderr and the reports on stdout. `watched` goes on with changes.
 
     Raises:
         KustosError: the first sync that failed; what was committed before stays.
     """
     with connect(settings) as client:
-        reports = [sync(client, settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources]
-    if as_json:
-        print_json({"sources": reports})
-        return
-    for report in reports:
-        click.echo(summary(report))
+        _print(
+            [sync(client, settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources],
+            as_json=as_json,
+        )
+        if watched:
+            _watch(client, settings, sources, as_json=as_json)
 
 
 def sync(
@@ -61,35 +63,39 @@ def sync(
         for event in events(checked(response)):
             advance(event)
             if event["event"] == "failed":
-                raise KustosError(event["message"])
+                raise _failure(event)
             if event["event"] == "done":
                 report: dict[str, Any] = event["report"]
                 return report
     raise Unavailable(f"the sync of {name} broke off without a word; what it committed stays. Run it again")
 
 
-def watch(settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:
-    """Syncs a source whenever something in it changed, until interrupted."""
+def _watch(client: httpx.Client, settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:
+    from api.cli.watching import watch
     from ingest.bootstrap import filesystem_source
 
-    stop = threading.Event()
+    paths = dict(sources)
 
-    def follow(name: str, path: Path) -> None:
-        for _ in filesystem_source(settings, name, path).watch(stop, WATCH_INTERVAL_S):
-            try:
-                ingest(settings, [(name, path)], confirm_deletions=False, as_json=as_json)
-            except KustosError as error:
-                note(f"{name}: {error}; the next change or {WATCH_INTERVAL_S:.0f} s will try again")
+    def take_in(connector: Connector) -> None:
+        _print([sync(client, settings, connector.source, paths[connector.source])], as_json=as_json)
 
-    threads = [threading.Thread(target=follow, args=source, daemon=True) for source in sources]
-    for thread in threads:
-        thread.start()
-    note(f"watching {', '.join(str(path) for _, path in sources)}; stop with Ctrl-C")
-    try:
-        for thread in threads:
-            thread.join()
-    except KeyboardInterrupt:
-        stop.set()
+    note(f"watching {', '.join(map(str, paths.values()))}; stop with Ctrl-C")
+    watch([filesystem_source(settings, *each) for each in sources], take_in, threading.Event())
+
+
+def _print(reports: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"sources": reports})
+        return
+    for report in reports:
+        click.echo(summary(report))
+
+
+def _failure(event: dict[str, Any]) -> KustosError:
+    """A failed sync as the error that it was in the service."""
+    kinds = (BadInput, Unavailable, SourceUnavailable, ModelUnavailable, StoreUnavailable)
+    kind = next((each for each in kinds if each.code == event["code"]), KustosError)
+    return kind(event["message"])
 
 
 def rebuild(settings: Settings, *, as_json: bool) -> None:
