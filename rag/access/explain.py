@@ -34,9 +34,7 @@ class Explanation:
 class Explainer:
     """Derives from `permits`, like search and read, so that the explanation cannot differ from what happens."""
 
-    def __init__(
-        self, authority: Authority, directory: Directory, groups: GroupChains, origins: PlaceOrigins
-    ) -> None:
+    def __init__(self, authority: Authority, directory: Directory, groups: GroupChains, origins: PlaceOrigins) -> None:
         self._authority = authority
         self._directory = directory
         self._groups = groups

@@ -81,10 +81,11 @@ class Gate:
             stale += len(proposed) - len(permitted)
             if len(permitted) == len(proposed) or len(proposed) < depth:
                 break
-            # Ask again: without the places just found closed, and deeper by what that does not keep away: chunks that
-            # are gone, and moved ones, which the index still has under another place than the catalog.
+            # Ask again: without the places just found closed, and deeper. By what that does not keep away: chunks that
+            # are gone, and moved ones, which the index still has under another place than the catalog. And by the
+            # number of closed places: where many were closed one by one, there are more behind.
             scope = scope.excluding(closed)
-            depth += deeper
+            depth += deeper + len(closed)
         return Confirmed(tuple(permitted), stale)
 
     def release(self, scope: AccessScope, chunk_ids: Sequence[str], purpose: Purpose, stale: int = 0) -> list[Passage]:
