@@ -52,6 +52,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
             detector=detector,
             chunker=Chunker(embedder.count_tokens),
             parse=pool.parse,
+            decided_by=pool.decided_by,
         )
 
 
@@ -63,7 +64,13 @@ class Ingesting:
         self._busy = Lock()
 
     def sync(
-        self, connector: Connector, *, confirm_deletions: bool = False, progress: SyncProgress | None = None
+        self,
+        connector: Connector,
+        *,
+        root: str = "",
+        moved: bool = False,
+        confirm_deletions: bool = False,
+        progress: SyncProgress | None = None,
     ) -> SyncReport:
         """See `Ingestion.sync`.
 
@@ -74,7 +81,9 @@ class Ingesting:
             raise Unavailable("another sync is running in this service; try again when it is done")
         try:
             with self._kustos.records.catalog.lease(WRITING), open_ingestion(self._kustos) as ingestion:
-                return ingestion.sync(connector, confirm_deletions=confirm_deletions, progress=progress)
+                return ingestion.sync(
+                    connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
+                )
         finally:
             self._busy.release()
 

@@ -22,7 +22,7 @@ from ingest.plan import AccessChange, KnownDocument, Plan, plan
 from ingest.progress import Silent, SyncProgress
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
-from rag.errors import DocumentRefused, RefusalReason
+from rag.errors import BadInput, DocumentRefused, RefusalReason
 from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
@@ -76,9 +76,14 @@ class _Read:
 
 
 class Ingestion:
-    """Brings catalog and index to the state of a source. One at a time per tenant."""
+    """Brings catalog and index to the state of a source. One at a time per tenant.
 
-    def __init__(
+    Args:
+        decided_by: what decides whether a document can be read: limits and parsers. What another one refused is read
+            again.
+    """
+
+    def __init__(  # noqa: PLR0913  the parts of a pipeline, each by its name
         self,
         tenant: str,
         catalog: CatalogWriter,
@@ -89,6 +94,7 @@ class Ingestion:
         detector: LanguageDetector,
         chunker: Chunker,
         parse: Parse,
+        decided_by: str = "",
     ) -> None:
         self._tenant = tenant
         self._catalog = catalog
@@ -98,18 +104,32 @@ class Ingestion:
         self._detector = detector
         self._chunker = chunker
         self._parse = parse
+        self._decided_by = decided_by
 
     def sync(
-        self, connector: Connector, *, confirm_deletions: bool = False, progress: SyncProgress | None = None
+        self,
+        connector: Connector,
+        *,
+        root: str = "",
+        moved: bool = False,
+        confirm_deletions: bool = False,
+        progress: SyncProgress | None = None,
     ) -> SyncReport:
         """One full sync of a source.
 
+        Args:
+            root: where the source is, remembered with it; empty where a source has no such place.
+            moved: an operator has confirmed that the source is at another `root` than before.
+
         Raises:
+            BadInput: the source was at another `root` before; nothing was listed.
             SourceUnavailable: the source cannot be listed, or looks emptied; nothing was deleted.
             ModelUnavailable, StoreUnavailable: what was committed stays; the next run goes on from there.
         """
         progress, started = progress or Silent(), perf_counter()
         source = connector.source
+        if not moved:
+            self._refuse_another_root(source, root)
         listing = connector.list(self._catalog.cursor(source) or "")
         todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
         report = SyncReport(
@@ -134,7 +154,8 @@ class Ingestion:
         self._read_and_write(connector, (*(each.item for each in todo.changed), *todo.new), report, progress)
         self.follow()
         self._index.settle()
-        self._catalog.complete(source, type(connector).__name__, "", listing.cursor)
+        self._catalog.forget_places(source, listing.access)
+        self._catalog.complete(source, type(connector).__name__, root, listing.cursor)
         report.seconds = perf_counter() - started
         return report
 
@@ -162,7 +183,7 @@ class Ingestion:
                     case TaskKind.REPERMIT:
                         self._index.set_acl(task.subject[0], self._catalog.acl_of(task.subject[0]))
                     case TaskKind.MOVE:
-                        self._follow_move(task.subject[0])
+                        self._follow_move(task.subject)
             self._catalog.done([task.id for task in tasks])
 
     def rebuild(self, on_embedded: OnProgress | None = None) -> int:
@@ -171,10 +192,18 @@ class Ingestion:
         self._index.settle()
         return number
 
+    def _refuse_another_root(self, source: str, root: str) -> None:
+        before = self._catalog.root(source)
+        if before and root and root != before:
+            raise BadInput(
+                f"source {source} was taken in from {before}, and now from {root}: every document would count as "
+                "missing. If the folder has moved, add --moved; if it is another one, give it another --source"
+            )
+
     def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
         known = [
             KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference, each.refused)
-            for each in self._catalog.known(source)
+            for each in self._catalog.known(source, self._decided_by)
         ]
         return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
 
@@ -218,6 +247,7 @@ class Ingestion:
         report.written += len(waiting)
         report.chunks += sum(len(each.chunks) for each in waiting)
         waiting.clear()
+        self.follow()
 
     def _refuse(self, source: str, item: Item, refusal: DocumentRefused, report: SyncReport) -> None:
         self._catalog.refuse(
@@ -230,6 +260,7 @@ class Ingestion:
                 acl_id=acl_id(self._tenant, source, item.acl_reference),
                 reason=refusal.reason,
                 detail=refusal.detail,
+                decided_by=self._decided_by,
             )
         )
         report.refused.append((item.uri, str(refusal)))
@@ -304,10 +335,9 @@ class Ingestion:
             number += len(batch)
         return number
 
-    def _follow_move(self, document: str) -> None:
-        place = self._catalog.governing_place(document)
-        if place is not None:
-            self._index.move(document, place, self._catalog.acl_of(place))
+    def _follow_move(self, documents: Sequence[str]) -> None:
+        for place, moved in self._catalog.governed(documents).items():
+            self._index.move(moved, place, self._catalog.acl_of(place))
 
 
 def _main_language(chunks: Sequence[Chunk]) -> str:

@@ -27,6 +27,9 @@ from ingest.extraction import Extraction
 from ingest.parsers.wire import MAX_ANSWER_BYTES, NUMBER_BYTES, READY, Malformed, decode, receive, send
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
+PARSERS = "1"
+"""Raised when parsers learn to read more: what they refused before is then read again."""
+
 MEMORY_BYTES = 2_000_000_000
 DOCUMENTS_A_CHILD = 200
 START_S = 30.0
@@ -68,9 +71,17 @@ class ParserPool:
         self._workers = workers
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
+        self._memory_bytes = memory_bytes
         self._free: LifoQueue[_Child | None] = LifoQueue()  # the warmest child first
         for _ in range(workers):
             self._free.put(None)
+
+    @property
+    def decided_by(self) -> str:
+        """What a refusal depends on beside the document."""
+        return (
+            f"parsers {PARSERS}, {self._max_bytes} bytes, {self._timeout_s:g} s, {self._memory_bytes} bytes of memory"
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -99,8 +99,8 @@ class ChunkWriter(Protocol):
     def set_acl(self, acl_id: str, acl: Acl) -> None:
         """Rewrites allow and deny on every point governed by `acl_id`, without touching vectors."""
 
-    def move(self, document_id: str, acl_id: str, acl: Acl) -> None:
-        """Puts every point of a document under another `acl_id`, without touching vectors."""
+    def move(self, document_ids: Sequence[str], acl_id: str, acl: Acl) -> None:
+        """Puts every point of these documents under another `acl_id`, without touching vectors."""
 
     def settle(self) -> None:
         """Lets the engine merge and index what was written. Results are right before and after."""

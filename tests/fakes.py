@@ -114,8 +114,8 @@ class MemoryIndex:
     def set_acl(self, acl_id: str, acl: Acl) -> None:
         self._change(lambda point: point.acl_id == acl_id, acl_id, acl)
 
-    def move(self, document_id: str, acl_id: str, acl: Acl) -> None:
-        self._change(lambda point: point.document_id == document_id, acl_id, acl)
+    def move(self, document_ids: Sequence[str], acl_id: str, acl: Acl) -> None:
+        self._change(lambda point: point.document_id in document_ids, acl_id, acl)
 
     def settle(self) -> None:
         pass

@@ -78,11 +78,18 @@ def serve(host: str | None, port: int | None) -> None:
 @click.option("--source", metavar="NAME", help="Name of the source; part of every document's address, so keep it.")
 @click.option("--watch", is_flag=True, help="Stay and take in changes as they happen.")
 @click.option("--confirm-deletions", is_flag=True, help="Believe a source that suddenly lost most of its documents.")
+@click.option("--moved", is_flag=True, help="Accept that a source is in another folder than before.")
 @click.option("--rebuild", is_flag=True, help="Fill a new index from the catalog, for instance for another model.")
 @JSON
 @typed_failures
 def ingest(
-    paths: tuple[Path, ...], source: str | None, watch: bool, confirm_deletions: bool, rebuild: bool, as_json: bool
+    paths: tuple[Path, ...],
+    source: str | None,
+    watch: bool,
+    confirm_deletions: bool,
+    moved: bool,
+    rebuild: bool,
+    as_json: bool,
 ) -> None:
     """Take in folders with their rights, or bring them up to date.
 
@@ -98,7 +105,9 @@ def ingest(
     if not paths or not source:
         raise click.UsageError("name at least one folder, and its source with --source NAME")
     sources = ingesting.named(paths, source)
-    ingesting.ingest(settings(), sources, confirm_deletions=confirm_deletions, as_json=as_json, watched=watch)
+    ingesting.ingest(
+        settings(), sources, confirm_deletions=confirm_deletions, moved=moved, watched=watch, as_json=as_json
+    )
 
 
 @kustos.command()

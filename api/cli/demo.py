@@ -39,7 +39,7 @@ def run(settings: Settings, examples: Path) -> None:
     asked = yaml.safe_load((examples / "questions.yaml").read_text(encoding="utf-8"))
     started = time.perf_counter()
     with connect(settings) as client:
-        note(ingesting.summary(ingesting.sync(client, settings, SOURCE, company.resolve())))
+        note(ingesting.summary(ingesting.sync(client, settings, SOURCE, company.resolve(), moved=True)))
         for question in asked["questions"]:
             answers = [ask(client, settings, question["text"], who) for who in asked["ask_as"]]
             out.print(f"\n[bold]{escape(question['text'])}[/]")

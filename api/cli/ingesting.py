@@ -30,7 +30,13 @@ def named(paths: Sequence[Path], source: str) -> list[Source]:
 
 
 def ingest(
-    settings: Settings, sources: Sequence[Source], *, confirm_deletions: bool, as_json: bool, watched: bool = False
+    settings: Settings,
+    sources: Sequence[Source],
+    *,
+    confirm_deletions: bool,
+    moved: bool,
+    watched: bool,
+    as_json: bool,
 ) -> None:
     """One sync of each source, with progress on stderr and the reports on stdout. `watched` goes on with changes.
 
@@ -39,7 +45,7 @@ def ingest(
     """
     with connect(settings) as client:
         _print(
-            [sync(client, settings, name, path, confirm_deletions=confirm_deletions) for name, path in sources],
+            [sync(client, settings, *each, confirm_deletions=confirm_deletions, moved=moved) for each in sources],
             as_json=as_json,
         )
         if watched:
@@ -47,7 +53,13 @@ def ingest(
 
 
 def sync(
-    client: httpx.Client, settings: Settings, name: str, path: Path, *, confirm_deletions: bool = False
+    client: httpx.Client,
+    settings: Settings,
+    name: str,
+    path: Path,
+    *,
+    confirm_deletions: bool = False,
+    moved: bool = False,
 ) -> dict[str, Any]:
     """The report of one sync, see `ingest.pipeline.SyncReport`.
 
@@ -55,7 +67,7 @@ def sync(
         KustosError: it failed; the message says why.
         Unavailable: the service ended before it had reported.
     """
-    body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions}
+    body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions, "moved": moved}
     with (
         client.stream("POST", "/v1/operator/ingest", json=body, headers=operator(settings)) as response,
         progress_bar(name) as advance,

@@ -35,6 +35,7 @@ class IngestRequest(BaseModel):
     source: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str = Field(min_length=1, max_length=4_000)
     confirm_deletions: bool = False
+    moved: bool = False
 
 
 @router.post("/v1/operator/ingest", summary="Bring a folder's documents and rights up to date")
@@ -48,7 +49,13 @@ def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> S
 
     def run() -> None:
         try:
-            report = ingesting.sync(connector, confirm_deletions=body.confirm_deletions, progress=_Teller(told))
+            report = ingesting.sync(
+                connector,
+                root=str(path.resolve()),
+                moved=body.moved,
+                confirm_deletions=body.confirm_deletions,
+                progress=_Teller(told),
+            )
             told.put({"event": "done", "report": asdict(report)})
         except KustosError as error:
             told.put({"event": "failed", "code": error.code, "message": str(error)})

@@ -1,4 +1,7 @@
-"""What the sync writes to the catalog, each method one transaction, and the work it leaves for the index.
+"""What the sync writes to the catalog, in transactions too short to keep a question waiting, and what the index owes.
+
+Each method is one transaction, but for `regovern` and `remove`, which take many documents a batch at a time: each of
+their documents is changed whole or not at all.
 
 The catalog is right first. Whatever the index still has to follow is an index task, written in the same transaction as
 its cause, so that a crash in between loses nothing; tasks are idempotent and are taken in the order of their numbers.
@@ -7,12 +10,12 @@ its cause, so that a crash in between loses nothing; tasks are idempotent and ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
@@ -21,6 +24,8 @@ from rag.stores.catalog import Catalog
 from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions
+
+DOCUMENTS_A_TRANSACTION = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Refusal:
 class TaskKind(StrEnum):
     SETTLE = "settle"  # subject: chunk ids; those that are not current leave the index
     REPERMIT = "repermit"  # subject: acl id; its rights are rewritten on every point
-    MOVE = "move"  # subject: document id; its points go under the document's governing place
+    MOVE = "move"  # subject: document ids; their points go under the documents' governing places
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +95,30 @@ class CatalogWriter:
         self._catalog = catalog
         self._tenant = tenant
 
-    def known(self, source: str) -> list[KnownItem]:
-        """Every item of a source that is current or was refused. A refusal's change token counts where there is one."""
+    def known(self, source: str, decided_by: str = "") -> list[KnownItem]:
+        """Every item of a source that is current or was refused. A refusal's change token counts where there is one.
+
+        Args:
+            decided_by: what would decide about a refusal today. Refusals that something else decided have the change
+                token "", which asks for another attempt.
+        """
         current = (
             select(*_KNOWN_OF_DOCUMENT, acls.c.reference)
             .join(acls, acls.c.id == documents.c.acl_id)
             .where(documents.c.tenant == self._tenant, documents.c.source == source)
         )
         refused = (
-            select(*_KNOWN_OF_REFUSAL, acls.c.reference)
+            select(*_KNOWN_OF_REFUSAL, refusals.c.decided_by, acls.c.reference)
             .join(acls, acls.c.id == refusals.c.acl_id)
             .where(refusals.c.tenant == self._tenant, refusals.c.source == source)
         )
         with self._catalog.reading() as connection:
             items = {row.id: KnownItem(*row) for row in connection.execute(current)}
-            items |= {row.document_id: KnownItem(*row, refused=True) for row in connection.execute(refused)}
+            for row in connection.execute(refused):
+                token = row.change_token if row.decided_by == decided_by else ""
+                items[row.document_id] = KnownItem(
+                    row.document_id, row.item_id, row.uri, token, row.reference, refused=True
+                )
         return sorted(items.values(), key=lambda each: each.item_id)
 
     def places(self, source: str) -> Mapping[str, Acl]:
@@ -116,7 +130,10 @@ class CatalogWriter:
 
     def set_places(self, source: str, places: Iterable[Place]) -> int:
         """Writes governing places in one transaction; at its commit the new rights hold. Returns how many changed."""
-        now, changed = datetime.now(UTC), 0
+        now = datetime.now(UTC)
+        new: list[dict[str, object]] = []
+        different: list[dict[str, object]] = []
+        changed: list[str] = []
         mine = (acls.c.tenant == self._tenant) & (acls.c.source == source)
         columns = (acls.c.reference, acls.c.allow, acls.c.deny, acls.c.origin, acls.c.problem)
         with self._catalog.writing() as connection:
@@ -127,30 +144,51 @@ class CatalogWriter:
                 before = held.get(place.reference)
                 if before is None:
                     about = {"id": identifier, "tenant": self._tenant, "source": source, "reference": place.reference}
-                    connection.execute(insert(acls).values(**about, **values, changed_at=now))
+                    new.append({**about, **values, "changed_at": now})
                 elif before != tuple(values.values()):
-                    connection.execute(update(acls).where(acls.c.id == identifier).values(**values, changed_at=now))
-                if before is not None and before[:2] != (values["allow"], values["deny"]):
-                    changed += 1
-                    self._enqueue(connection, TaskKind.REPERMIT, [identifier])
-        return changed
+                    different.append({"identifier": identifier, **values, "changed_at": now})
+                    if before[:2] != (values["allow"], values["deny"]):
+                        changed.append(identifier)
+            if new:
+                connection.execute(insert(acls), new)
+            if different:
+                connection.execute(_CHANGE_PLACE, different)
+            self._enqueue(connection, TaskKind.REPERMIT, *([each] for each in changed))
+        return len(changed)
+
+    def forget_places(self, source: str, listed: Collection[str]) -> None:
+        """Removes the governing places that no document and no refusal names and that are not among `listed`."""
+        named = (select(documents.c.acl_id), select(refusals.c.acl_id))
+        mine = (acls.c.tenant == self._tenant) & (acls.c.source == source)
+        idle = select(acls.c.id, acls.c.reference).where(mine, *(acls.c.id.not_in(each) for each in named))
+        with self._catalog.writing() as connection:
+            unlisted = [row.id for row in connection.execute(idle) if row.reference not in listed]
+            for batch in _batches(unlisted, IDS_A_STATEMENT):
+                connection.execute(delete(acls).where(acls.c.id.in_(batch)))
 
     def regovern(self, document_ids: Mapping[str, str]) -> None:
-        """Puts documents (and refusals) under other governing places, document id to acl id, in one transaction."""
+        """Puts documents (and refusals) under other governing places, document id to acl id."""
+        moving: dict[str, list[str]] = {}
+        for document_id, place in document_ids.items():
+            moving.setdefault(place, []).append(document_id)
+        for place, moved in moving.items():
+            for batch in _batches(moved, DOCUMENTS_A_TRANSACTION):
+                self._regovern(place, batch)
+
+    def _regovern(self, place: str, document_ids: Sequence[str]) -> None:
+        moved = update(documents).where(documents.c.id.in_(document_ids)).values(acl_id=place)
         with self._catalog.writing() as connection:
-            for document_id, place in document_ids.items():
-                moved = update(documents).where(documents.c.id == document_id).values(acl_id=place)
-                if connection.execute(moved).rowcount:
-                    self._enqueue(connection, TaskKind.MOVE, [document_id])
-                connection.execute(update(refusals).where(refusals.c.document_id == document_id).values(acl_id=place))
+            if connection.execute(moved).rowcount:
+                self._enqueue(connection, TaskKind.MOVE, document_ids)
+            connection.execute(update(refusals).where(refusals.c.document_id.in_(document_ids)).values(acl_id=place))
 
     def remove(self, document_ids: Sequence[str]) -> None:
-        """Removes documents with all their passages, and refusals, in one transaction."""
-        with self._catalog.writing() as connection:
-            for batch in _batches(document_ids):
-                theirs = select(chunks.c.id).where(chunks.c.document_id.in_(batch))
-                for gone in _batches(connection.execute(theirs).scalars().all()):
-                    self._enqueue(connection, TaskKind.SETTLE, gone)
+        """Removes documents with all their passages, and refusals."""
+        for batch in _batches(document_ids, DOCUMENTS_A_TRANSACTION):
+            theirs = select(chunks.c.id).where(chunks.c.document_id.in_(batch))
+            with self._catalog.writing() as connection:
+                gone = connection.execute(theirs).scalars().all()
+                self._enqueue(connection, TaskKind.SETTLE, *_batches(gone, IDS_A_STATEMENT))
                 connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
                 connection.execute(delete(documents).where(documents.c.id.in_(batch)))
                 connection.execute(delete(refusals).where(refusals.c.document_id.in_(batch)))
@@ -159,7 +197,7 @@ class CatalogWriter:
         """Ids of the current chunks of these documents; their points are in the index already."""
         found: set[str] = set()
         with self._catalog.reading() as connection:
-            for batch in _batches(document_ids):
+            for batch in _batches(document_ids, IDS_A_STATEMENT):
                 found.update(connection.execute(select(chunks.c.id).where(chunks.c.document_id.in_(batch))).scalars())
         return found
 
@@ -172,8 +210,7 @@ class CatalogWriter:
     def intend(self, chunk_ids: Sequence[str]) -> None:
         """Notes that points are about to be written, so that they can be taken back if their version never commits."""
         with self._catalog.writing() as connection:
-            for batch in _batches(chunk_ids):
-                self._enqueue(connection, TaskKind.SETTLE, batch)
+            self._enqueue(connection, TaskKind.SETTLE, *_batches(chunk_ids, IDS_A_STATEMENT))
 
     def commit(self, new_versions: Sequence[NewVersion]) -> None:
         """Makes versions current, all in one transaction; what they replace leaves with it."""
@@ -205,6 +242,12 @@ class CatalogWriter:
                 )
             )
 
+    def root(self, source: str) -> str:
+        """Where a source was at its last complete sync; empty where nobody knows."""
+        statement = select(cursors.c.root).where(cursors.c.tenant == self._tenant, cursors.c.source == source)
+        with self._catalog.reading() as connection:
+            return connection.execute(statement).scalar() or ""
+
     def cursor(self, source: str) -> str | None:
         """The cursor of the last complete sync of a source; None before the first."""
         statement = select(cursors.c.cursor).where(cursors.c.tenant == self._tenant, cursors.c.source == source)
@@ -227,14 +270,19 @@ class CatalogWriter:
         """Those of `chunk_ids` that are part of no current version."""
         current: set[str] = set()
         with self._catalog.reading() as connection:
-            for batch in _batches(chunk_ids):
+            for batch in _batches(chunk_ids, IDS_A_STATEMENT):
                 current.update(connection.execute(select(chunks.c.id).where(chunks.c.id.in_(batch))).scalars())
         return [each for each in chunk_ids if each not in current]
 
-    def governing_place(self, document_id: str) -> str | None:
-        """The acl id of a document; None if it is gone."""
+    def governed(self, document_ids: Sequence[str]) -> Mapping[str, list[str]]:
+        """The documents that are still there, by the acl id of the place that governs them now."""
+        found: dict[str, list[str]] = {}
+        statement = select(documents.c.acl_id, documents.c.id)
         with self._catalog.reading() as connection:
-            return connection.execute(select(documents.c.acl_id).where(documents.c.id == document_id)).scalar()
+            for batch in _batches(document_ids, IDS_A_STATEMENT):
+                for place, document_id in connection.execute(statement.where(documents.c.id.in_(batch))):
+                    found.setdefault(place, []).append(document_id)
+        return found
 
     def everything(self) -> Iterator[tuple[Chunk, str, str, Acl]]:
         """Every current chunk with source, acl id and ACL of its document, for building an index anew."""
@@ -275,11 +323,17 @@ class CatalogWriter:
         if gone := [each for each in before if each not in kept]:
             self._enqueue(connection, TaskKind.SETTLE, gone)
 
-    def _enqueue(self, connection: Connection, kind: TaskKind, subject: Sequence[str]) -> None:
-        row = {"tenant": self._tenant, "kind": kind.value, "subject": json.dumps(list(subject))}
-        connection.execute(insert(index_tasks).values(**row, at=datetime.now(UTC)))
+    def _enqueue(self, connection: Connection, kind: TaskKind, *subjects: Sequence[str]) -> None:
+        about = {"tenant": self._tenant, "kind": kind.value, "at": datetime.now(UTC)}
+        if rows := [{**about, "subject": json.dumps(list(each))} for each in subjects]:
+            connection.execute(insert(index_tasks), rows)
 
 
+_CHANGE_PLACE = (
+    update(acls)
+    .where(acls.c.id == bindparam("identifier"))
+    .values({each: bindparam(each) for each in ("allow", "deny", "origin", "problem", "changed_at")})
+)
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
 
@@ -289,6 +343,6 @@ def _chunk_row(each: Chunk) -> dict[str, object]:
     return {**row, "heading_path": json.dumps(each.heading_path, ensure_ascii=False)}
 
 
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(values), IDS_A_STATEMENT):
-        yield values[at : at + IDS_A_STATEMENT]
+def _batches(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for at in range(0, len(values), size):
+        yield values[at : at + size]

@@ -61,7 +61,16 @@ from rag.stores.access_filter import (
     refuse_unless_guarded,
 )
 from rag.stores.legs import Hit, LegQuery, candidates
-from rag.stores.points import DENSE, LEXICAL, checked_batches, describe, payload, refuse_other_profile, rights
+from rag.stores.points import (
+    DENSE,
+    LEXICAL,
+    checked_batches,
+    describe,
+    document_batches,
+    payload,
+    refuse_other_profile,
+    rights,
+)
 
 SEGMENT_VECTORS = 65_536
 """Written points are merged into a compact segment above this number; below, scanning them is as fast as they are."""
@@ -170,9 +179,10 @@ class EdgeWriter:
         governed = Filter(must=[_condition(AnyOf(ACL, (acl_id,)))])
         self._update(UpdateOperation.set_payload_by_filter(governed, rights(acl)))
 
-    def move(self, document_id: str, acl_id: str, acl: Acl) -> None:
-        moved = Filter(must=[_condition(AnyOf(DOCUMENT, (document_id,)))])
-        self._update(UpdateOperation.set_payload_by_filter(moved, {ACL: acl_id, **rights(acl)}))
+    def move(self, document_ids: Sequence[str], acl_id: str, acl: Acl) -> None:
+        for moved in document_batches(document_ids):
+            chosen = Filter(must=[_condition(AnyOf(DOCUMENT, moved))])
+            self._update(UpdateOperation.set_payload_by_filter(chosen, {ACL: acl_id, **rights(acl)}))
 
     def settle(self) -> None:
         """Compacts what was deleted or grew large: rarely, and then this process stands still, 4 s a 100,000 points."""

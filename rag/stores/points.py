@@ -18,6 +18,7 @@ LEXICAL = "bm25"
 """Names of the two vectors of a point."""
 
 POINTS_A_REQUEST = 500  # below the 32 MB that a server accepts, at 3,072 dimensions too
+DOCUMENTS_A_MOVE = 100
 _U32_MAX = 2**32 - 1
 
 Payload = dict[str, str | list[str]]
@@ -55,6 +56,12 @@ def checked_batches(points: Sequence[IndexPoint], dimension: int) -> Iterator[Se
     for each in points:
         _check(each, dimension)
     return (points[start : start + POINTS_A_REQUEST] for start in range(0, len(points), POINTS_A_REQUEST))
+
+
+def document_batches(document_ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Distinct documents, sorted; few enough that rewriting their points stops the embedded engine for a moment."""
+    distinct = sorted(set(document_ids))
+    return (tuple(distinct[at : at + DOCUMENTS_A_MOVE]) for at in range(0, len(distinct), DOCUMENTS_A_MOVE))
 
 
 def _check(point: IndexPoint, dimension: int) -> None:

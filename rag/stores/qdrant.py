@@ -32,7 +32,16 @@ from rag.stores.access_filter import (
     refuse_unless_guarded,
 )
 from rag.stores.legs import Hit, LegQuery, candidates
-from rag.stores.points import DENSE, LEXICAL, checked_batches, describe, payload, refuse_other_profile, rights
+from rag.stores.points import (
+    DENSE,
+    LEXICAL,
+    checked_batches,
+    describe,
+    document_batches,
+    payload,
+    refuse_other_profile,
+    rights,
+)
 
 TIMEOUT_S = 10
 OLDEST_SERVER = (1, 19)
@@ -164,8 +173,9 @@ class QdrantWriter:
     def set_acl(self, acl_id: str, acl: Acl) -> None:
         self._rewrite(AnyOf(ACL, (acl_id,)), rights(acl))
 
-    def move(self, document_id: str, acl_id: str, acl: Acl) -> None:
-        self._rewrite(AnyOf(DOCUMENT, (document_id,)), {ACL: acl_id, **rights(acl)})
+    def move(self, document_ids: Sequence[str], acl_id: str, acl: Acl) -> None:
+        for moved in document_batches(document_ids):
+            self._rewrite(AnyOf(DOCUMENT, moved), {ACL: acl_id, **rights(acl)})
 
     def settle(self) -> None:
         """Nothing to do: a server merges and indexes in the background."""

@@ -22,7 +22,7 @@ from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_schema import metadata
 from rag.stores.catalog_status import CatalogStatus
-from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
+from rag.stores.catalog_writing import DOCUMENTS_A_TRANSACTION, CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
 TENANT, SOURCE = "main", "share"
 SALES, HR = Principal("kc:r:group:/sales"), Principal("kc:r:group:/hr")
@@ -106,7 +106,36 @@ def test_a_document_moves_under_another_place(writer, reader) -> None:
     writer.regovern({new.document.id: acl_id(TENANT, SOURCE, "none")})
     assert reader.document(TENANT, new.document.id).acl == Acl.nobody()
     assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.MOVE, (new.document.id,))]
-    assert writer.governing_place(new.document.id) == acl_id(TENANT, SOURCE, "none")
+    assert writer.governed([new.document.id, "gone"]) == {acl_id(TENANT, SOURCE, "none"): [new.document.id]}
+
+
+def test_many_documents_move_in_short_transactions_and_few_tasks(writer, reader) -> None:
+    many = [version(f"{number:04}.txt", "text") for number in range(2 * DOCUMENTS_A_TRANSACTION + 1)]
+    writer.commit(many)
+    writer.regovern({each.document.id: acl_id(TENANT, SOURCE, "none") for each in many})
+    moves = [task.subject for task in writer.tasks()]
+    assert [len(each) for each in moves] == [DOCUMENTS_A_TRANSACTION, DOCUMENTS_A_TRANSACTION, 1]
+    assert reader.acls(TENANT) == {acl_id(TENANT, SOURCE, "none"): Acl.nobody()}
+    writer.remove([each.document.id for each in many])
+    assert writer.known(SOURCE) == []
+
+
+def test_places_that_nothing_names_are_forgotten_unless_they_are_listed(writer) -> None:
+    writer.commit([version("a.txt", "text", place="folder:sales")])
+    writer.set_places(SOURCE, [Place(each, Acl.nobody(), "") for each in ("refused", "listed", "idle")])
+    refused = acl_id(TENANT, SOURCE, "refused")
+    writer.refuse(Refusal("r", SOURCE, "b.pdf", "file://share/b.pdf", "1", refused, RefusalReason.DAMAGED, ""))
+    writer.forget_places("another source", [])
+    writer.forget_places(SOURCE, ["listed"])
+    assert set(writer.places(SOURCE)) == {"folder:sales", "refused", "listed"}
+
+
+def test_ft_11_a_refusal_that_something_else_decided_asks_for_another_attempt(writer) -> None:
+    place = acl_id(TENANT, SOURCE, "none")
+    for name, decided_by in (("a", "old limits"), ("b", "limits")):
+        reason = RefusalReason.TOO_LARGE
+        writer.refuse(Refusal(name, SOURCE, name, f"file://share/{name}", "1", place, reason, "", decided_by))
+    assert [(each.item_id, each.change_token) for each in writer.known(SOURCE, "limits")] == [("a", ""), ("b", "1")]
 
 
 def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:

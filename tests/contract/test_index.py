@@ -289,11 +289,12 @@ def test_rc_09_changed_rights_hold_in_the_next_query(index: Index) -> None:
     assert found(index, scope("reader", "boss")) == ids("c")
 
 
-def test_rc_09_a_moved_document_follows_its_new_place(index: Index) -> None:
+def test_rc_09_moved_documents_follow_their_new_place(index: Index) -> None:
     index.writer.upsert(
-        [point("a", document="d", acl="old"), point("b", document="d", acl="old"), point("c", acl="old")]
+        [point("a", document="d", acl="old"), point("b", document="e", acl="old"), point("c", acl="old")]
     )
-    index.writer.move("d", "new", acl("boss"))
+    index.writer.move(["d", "e"], "new", acl("boss"))
+    index.writer.move([], "nowhere", acl("reader"))
     assert found(index, scope("reader")) == ids("c")
     index.writer.set_acl("old", acl("guest"))
     assert found(index, scope("boss")) == ids("a", "b")
@@ -312,7 +313,7 @@ def test_rc_09_deleted_points_are_gone_and_unknown_ids_are_no_error(index: Index
 def test_rights_of_unknown_places_and_documents_change_nothing(index: Index) -> None:
     index.writer.upsert([point("a")])
     index.writer.set_acl("unknown", acl("boss"))
-    index.writer.move("unknown", "place", acl("boss"))
+    index.writer.move(["unknown"], "place", acl("boss"))
     assert found(index, scope("reader")) == ids("a")
     assert not found(index, scope("boss"))
 
@@ -408,7 +409,7 @@ def test_closing_twice_is_closing_once_and_afterwards_nothing_works(store: Store
         lambda: index.writer.upsert([point("b")]),
         lambda: index.writer.delete([chunk_id("a")]),
         lambda: index.writer.set_acl("place", Acl.nobody()),
-        lambda: index.writer.move("document", "place", Acl.nobody()),
+        lambda: index.writer.move(["document"], "place", Acl.nobody()),
     ]
     for each in after:
         with pytest.raises(StoreUnavailable):

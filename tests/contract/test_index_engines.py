@@ -147,7 +147,7 @@ def test_ft_06_what_was_written_survives_kill_9(folder: Path) -> None:
         writer.upsert([point(n, acl="here") for n in range(700)])
         writer.delete([chunk_id(n) for n in range(10)])
         writer.set_acl("here", Acl.of({Principal("boss")}))
-        writer.move("document of 699", "there", Acl.of({Principal("reader")}))
+        writer.move(["document of 699"], "there", Acl.of({Principal("reader")}))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     die(script, folder)
@@ -266,7 +266,7 @@ def every_call(reader: ChunkReader, writer: ChunkWriter) -> list[Callable[[], ob
         lambda: writer.upsert([point("a")]),
         lambda: writer.delete([chunk_id("a")]),
         lambda: writer.set_acl("place", Acl.nobody()),
-        lambda: writer.move("document", "place", Acl.nobody()),
+        lambda: writer.move(["document"], "place", Acl.nobody()),
     ]
 
 

@@ -286,7 +286,7 @@ class Histories(RuleBasedStateMachine):
         writer.set_places(SOURCE, [Place(reference, acl, "changed by a test")])
         place, rights = acl_id(self.tenant, SOURCE, reference), Rights(frozenset(acl.allow), frozenset(acl.deny))
         for path, told in self.told.items():
-            if writer.governing_place(self._id(path)) == place:
+            if self._id(path) in writer.governed([self._id(path)]).get(place, ()):
                 self.told[path] = {each: {frozenset((rights,))} for each in told}
                 self.indexed -= {path} if loosens else set()
 

@@ -14,7 +14,7 @@ from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
 from rag.access.acl import Acl
 from rag.access.principals import Principal, group, user
 from rag.documents import IndexPoint, document_id
-from rag.errors import DocumentRefused, ModelUnavailable, RefusalReason, SourceUnavailable
+from rag.errors import BadInput, DocumentRefused, ModelUnavailable, RefusalReason, SourceUnavailable
 from rag.ports import OnProgress, Stored, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_reading import CatalogReader
@@ -57,6 +57,7 @@ class World:
     source: MemorySource = field(default_factory=MemorySource)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     crash_at: int = 0
+    decided_by: str = "a parser"
 
     @property
     def writer(self) -> CatalogWriter:
@@ -72,6 +73,7 @@ class World:
             detector=GermanOrEnglish(),
             chunker=chunker_by_line(),
             parse=parse_lines,
+            decided_by=self.decided_by,
         )
 
     def sync(self, *, confirm_deletions: bool = False) -> SyncReport:
@@ -221,6 +223,14 @@ def _step(name: str, arguments: Any) -> str:
     return name
 
 
+def test_the_index_follows_after_every_batch_and_not_only_at_the_end(world: World) -> None:
+    for number in range(3 * CHUNKS_A_BATCH):
+        world.source.write(f"{number:03}", "one")
+    world.sync()
+    named = [name for name, _ in world.calls if name in ("commit", "done")]
+    assert named == ["commit", "done"] * 3
+
+
 def test_rc_08_rights_hold_in_the_catalog_before_any_document_is_read(world: World) -> None:
     world.source.write("a", "one")
     world.source.rights["p"] = FOR_BOTH
@@ -279,6 +289,16 @@ def test_a_refused_document_is_not_read_again_until_it_changes_and_then_is_no_lo
     assert CatalogStatus(world.catalog, TENANT).refusals() == []
 
 
+def test_ft_11_what_other_limits_or_parsers_refused_is_read_again_once(world: World) -> None:
+    world.source.write("a", UNREADABLE)
+    world.sync()
+    world.decided_by = "a newer parser"
+    assert len(world.sync().refused) == 1
+    assert world.source.fetched == ["a"]
+    world.sync()
+    assert world.source.fetched == []
+
+
 @pytest.mark.parametrize("text", ["", "\n  \n", "\u200b\n\u202e"])
 def test_a_document_without_text_is_refused_and_says_so(world: World, text: str) -> None:
     world.source.write("a", text)
@@ -324,7 +344,7 @@ def test_ft_14_a_source_that_cannot_be_listed_deletes_nothing_and_changes_no_rig
     world.source.down = SourceUnavailable("not mounted")
     with pytest.raises(SourceUnavailable):
         world.sync()
-    assert world.calls == [("cursor", (SOURCE,))]
+    assert world.calls == [("root", (SOURCE,)), ("cursor", (SOURCE,))]
     assert (world.points(), world.stored("a")) == (before, stored)
 
 
@@ -373,6 +393,40 @@ def test_rc_12_a_document_deleted_in_the_source_leaves_catalog_and_index(world: 
     assert world.sync().deleted == 1
     assert world.stored("a") is None
     assert {each.document_id for each in world.points().values()} == {document_id(TENANT, SOURCE, "b")}
+
+
+def test_ft_14_a_known_source_at_another_root_is_refused_before_it_is_listed(world: World) -> None:
+    world.source.write("a", "one")
+    world.ingestion().sync(world.source, root="/srv/share")
+    world.source.delete("a")
+    with pytest.raises(BadInput, match="--moved"):
+        world.ingestion().sync(world.source, root="/srv/other")
+    assert world.stored("a") is not None
+    assert world.ingestion().sync(world.source, root="/srv/other", moved=True).deleted == 1
+    assert world.ingestion().sync(world.source, root="/srv/other").deleted == 0
+
+
+def test_a_place_that_is_neither_listed_nor_named_by_anything_is_forgotten_with_its_problem(world: World) -> None:
+    world.source.write("d/a", "one", "gone")
+    world.source.write("e", "one", "kept")
+    world.source.unavailable = ["f/"]
+    world.sync()
+    world.source.unavailable = []
+    world.source.delete("d/a")
+    del world.source.rights["gone"]
+    world.sync()
+    assert set(world.writer.places(SOURCE)) == {"kept"}
+    (state,) = CatalogStatus(world.catalog, TENANT).sources()
+    assert state.access_problems == ()
+
+
+def test_a_place_stays_as_long_as_documents_wait_in_it_for_their_folder(world: World) -> None:
+    world.source.write("d/a", "one")
+    world.source.write("e", UNREADABLE)
+    world.sync()
+    world.source.unavailable = ["d/"]
+    world.sync()
+    assert set(world.writer.places(SOURCE)) == {"p", "d/"}
 
 
 # Failures and crashes
