@@ -225,11 +225,10 @@ class _Walk:
         except OSError as error:
             self._close(path, f"cannot be listed: {error.strerror}")
             return
-        folder = Folder(descriptor, path, entries, _access_files(entries))
+        folder = Folder.of(descriptor, path, entries)
         place = self._govern(self._rights.of_folder(folder, above))
-        for target, names in folder.access_files.items():
-            if target and not _is_document(target, entries):
-                self._report(path + component(names[0]), "governs no file: there is no document of that name beside it")
+        for name in (*folder.strays, *folder.twins.values()):
+            self._report(path + component(name), "governs no file: there is no document of exactly that name beside it")
         for name, status in entries.items():
             if access_files.governed_by(name) is None and not is_ignored(name):
                 self._entry(folder, name, status, place, depth)
@@ -317,19 +316,6 @@ def _entries(descriptor: int) -> Mapping[str, os.stat_result]:
         except FileNotFoundError:
             continue
     return entries
-
-
-def _access_files(entries: Mapping[str, os.stat_result]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in entries:
-        target = access_files.governed_by(name)
-        if target is not None:
-            found.setdefault(target, []).append(name)
-    return found
-
-
-def _is_document(name: str, entries: Mapping[str, os.stat_result]) -> bool:
-    return name in entries and stat.S_ISREG(entries[name].st_mode) and access_files.governed_by(name) is None
 
 
 def _token(status: os.stat_result) -> str:

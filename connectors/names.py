@@ -57,6 +57,11 @@ def displayed(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
+def folded(name: str) -> str:
+    """Equal for names that people take for one: by case, or by composed and decomposed letters (Unicode D145)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()

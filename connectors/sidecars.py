@@ -13,7 +13,7 @@ from typing import Protocol
 
 from connectors import access_files
 from connectors.base import AccessEntry
-from connectors.names import component
+from connectors.names import component, folded
 from rag.access.acl import Acl
 from rag.errors import BadAccessFile
 
@@ -30,12 +30,30 @@ class Folder:
         path: item-id form of its place under the root, "" for the root, else ending in "/".
         entries: status of every entry by name, links not followed.
         access_files: names of the access files in it, by the name they govern ("" for the folder itself).
+        twins: access files whose document is there under a name that only looks the same, by that name, folded.
+        strays: access files whose document is not there under any such name.
     """
 
     descriptor: int
     path: str
     entries: Mapping[str, os.stat_result]
     access_files: Mapping[str, Sequence[str]]
+    twins: Mapping[str, str]
+    strays: Sequence[str]
+
+    @classmethod
+    def of(cls, descriptor: int, path: str, entries: Mapping[str, os.stat_result]) -> Folder:
+        governing: dict[str, list[str]] = {}
+        for name in entries:
+            target = access_files.governed_by(name)
+            if target is not None:
+                governing.setdefault(target, []).append(name)
+        documents = {name for name, status in entries.items() if _is_document(name, status)}
+        lookalikes = {folded(name) for name in documents}
+        orphans = {target: names[0] for target, names in governing.items() if target and target not in documents}
+        twins = {folded(target): name for target, name in orphans.items() if folded(target) in lookalikes}
+        strays = tuple(name for target, name in orphans.items() if folded(target) not in lookalikes)
+        return cls(descriptor, path, entries, governing, twins, strays)
 
 
 class RightsReader(Protocol):
@@ -55,7 +73,8 @@ class Sidecars:
     """Rights from `_access.yaml` and `NAME.access.yaml`.
 
     A file counts only if it is a regular file with one name, owned by one of `trusted` and writable by nobody else:
-    otherwise whoever may write a document could write its rights (IN-15).
+    otherwise whoever may write a document could write its rights (IN-15). One whose document is not there, letter by
+    letter, still restricts something: the document of a lookalike name, or else any file here that has no own rights.
     """
 
     def __init__(self, trusted: Set[int]) -> None:
@@ -65,6 +84,14 @@ class Sidecars:
         return self._entry(folder, "", f"folder:{folder.path[:-1] or '.'}", above)
 
     def of_file(self, folder: Folder, name: str, item_id: str, above: AccessEntry) -> AccessEntry:
+        if orphan := folder.twins.get(folded(name)):
+            problem = (
+                f"{folder.path}{component(orphan)} governs no file, but names this one in other letters (case or "
+                f"Unicode form); call it {component(name)}{access_files.FILE_SUFFIX}, letter by letter, or delete it"
+            )
+            return AccessEntry(f"file:{item_id}", Acl.nobody(), item_id, problem)
+        if folder.strays and name not in folder.access_files:
+            return _bereft(folder)
         return self._entry(folder, name, f"file:{item_id}", above)
 
     def _entry(self, folder: Folder, target: str, reference: str, above: AccessEntry) -> AccessEntry:
@@ -78,6 +105,21 @@ class Sidecars:
         except BadAccessFile as error:
             return AccessEntry(reference, Acl.nobody(), folder.path + component(names[0]), str(error))
         return _combined(reference, where, own, above)
+
+
+def _is_document(name: str, status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and access_files.governed_by(name) is None
+
+
+def _bereft(folder: Folder) -> AccessEntry:
+    """For files without rights of their own beside a stray access file, because any of them may be its document."""
+    where = folder.path[:-1] or "."
+    strays = ", ".join(folder.path + component(name) for name in folder.strays)
+    problem = (
+        f"its files without an access file of their own are shown to nobody, because {strays} governs no file and may "
+        "have been meant for any of them; rename it after its document, or delete it"
+    )
+    return AccessEntry(f"strays:{where}", Acl.nobody(), where, problem)
 
 
 def _combined(reference: str, where: str, own: access_files.AccessFile, above: AccessEntry) -> AccessEntry:
@@ -123,10 +165,11 @@ def _read_trusted(file: int, where: str, trusted: Set[int]) -> bytes:
         raise BadAccessFile(f"{where}: {reason}")
     data = os.read(file, access_files.MAX_BYTES + 1)
     is_short = len(data) < min(before.st_size, access_files.MAX_BYTES + 1)
-    if is_short or _state(os.fstat(file)) != _state(before):
+    if is_short or state(os.fstat(file)) != state(before):
         raise BadAccessFile(f"{where}: changed while it was read; the next listing reads it again")
     return data
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def state(status: os.stat_result) -> tuple[int, ...]:
+    """Differs whenever an access file may have changed or been replaced."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

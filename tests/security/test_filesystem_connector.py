@@ -448,6 +448,53 @@ def test_in_15_document_that_is_named_like_an_access_file_is_reported_and_not_in
     assert "governs no file" in problem(listing, name)
 
 
+@pytest.mark.parametrize(
+    ("document", "target"),
+    [
+        pytest.param("Geha\u0308lter.txt", "Geh\u00e4lter.txt", id="composed beside decomposed"),
+        pytest.param("Geh\u00e4lter.txt", "Geha\u0308lter.txt", id="decomposed beside composed"),
+        pytest.param("Lohn.txt", "lohn.txt", id="case"),
+        pytest.param("GEHA\u0308LTER.TXT", "geh\u00e4lter.txt", id="both"),
+        pytest.param("Stra\u00dfe.txt", "STRASSE.txt", id="sharp s"),
+    ],
+)
+def test_in_15_access_file_that_names_its_document_in_other_letters_gives_it_to_nobody(
+    root: Path, document: str, target: str
+) -> None:
+    write(root / document, "secret")
+    write(root / "other.txt", "for all")
+    write(root / f"{target}.access.yaml", ONLY_SALES)
+    listing = listed(root)
+    assert acls(listing) == {document: Acl.nobody(), "other.txt": Acl.of({EVERYONE_IN_TENANT})}
+    assert f"call it {document}.access.yaml" in problem(listing, document)
+    assert "governs no file" in problem(listing, f"{target}.access.yaml")
+    write(root / f"{document}.access.yaml", ONLY_SALES)
+    assert acls(listed(root))[document] == Acl.nobody()
+
+
+def test_in_15_document_renamed_away_from_its_access_file_is_not_opened_to_the_readers_of_the_folder(
+    root: Path,
+) -> None:
+    for name in ("pay/wages.txt", "pay/other.txt", "pay/governed.txt", "pay/deep/x.txt", "y.txt"):
+        write(root / name, name)
+    for name in ("pay/wages.txt", "pay/governed.txt"):
+        write(root / f"{name}.access.yaml", ONLY_SALES)
+    (root / "pay/wages.txt").rename(root / "pay/wages 2025.txt")
+    listing = listed(root)
+    everyone, nobody = Acl.of({EVERYONE_IN_TENANT}), Acl.nobody()
+    assert acls(listing) == {
+        "pay/wages 2025.txt": nobody,
+        "pay/other.txt": nobody,
+        "pay/governed.txt": Acl.of({SALES}),
+        "pay/deep/x.txt": everyone,
+        "y.txt": everyone,
+    }
+    assert "pay/wages.txt.access.yaml governs no file" in problem(listing, "pay")
+    (root / "pay/wages.txt.access.yaml").rename(root / "pay/wages 2025.txt.access.yaml")
+    assert acls(listed(root))["pay/wages 2025.txt"] == Acl.of({SALES})
+    assert acls(listed(root))["pay/other.txt"] == everyone
+
+
 def test_in_15_access_file_that_changes_while_it_is_read_gives_the_folder_to_nobody(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,13 @@ class Tree:
         self.sidecars.pop(place, None)
 
     def rights(self, path: str) -> Rights:
+        """Nobody's beside an access file that lost its document, for a document without one of its own."""
+        folder = path.rpartition("/")[0]
+        beside = {
+            place for place in self.sidecars if place[-1:] not in ("", "/") and place.rpartition("/")[0] == folder
+        }
+        if path not in self.sidecars and beside - set(self.documents):
+            return Rights()
         return rights_of(path, self.sidecars)
 
     def _sidecar(self, place: str) -> Path:
