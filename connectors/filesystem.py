@@ -7,6 +7,8 @@ those of the folders through which a file was really reached. Only regular files
 * Item id: the path under the root (`connectors.names`). A moved file is a new document in this release; identity by
   inode comes with the reader of POSIX and Windows ACLs, which takes the place of `rights`.
 * A file with several names (hard links) goes to nobody: another name may lie outside the root or under other rights.
+* The access files of a folder are looked at before anything else in it and again after everything below it. If they are
+  the same, rights and contents are of one moment; if not, everything there goes to nobody until the next listing.
 * A folder that cannot be listed whole is `Listing.unavailable`: known documents in it are kept and shown to nobody.
 """
 
@@ -18,9 +20,9 @@ import mimetypes
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +31,7 @@ import watchfiles
 from connectors import access_files
 from connectors.base import AccessEntry, Item, ItemChanged, ItemGone, Listing, Problem
 from connectors.names import component, components, displayed, is_ignored, uri
-from connectors.sidecars import UNGOVERNED, Folder, RightsReader, Sidecars
+from connectors.sidecars import UNGOVERNED, Folder, RightsReader, Sidecars, state
 from rag.access.acl import Acl
 from rag.errors import DocumentRefused, RefusalReason, SourceUnavailable
 
@@ -152,9 +154,9 @@ class FilesystemConnector:
                     yield
                     if self._folders() != folders:
                         break
-            except FileNotFoundError:
-                continue  # a folder vanished before it was watched; if it was the root, the next look says so
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, ValueError) as error:  # ValueError: a root whose name is not UTF-8
+                if isinstance(error, FileNotFoundError) and self._folders() != folders:
+                    continue  # a folder vanished before it was watched
                 raise SourceUnavailable(f"source {self._source}: {self._root} cannot be watched: {error}") from error
 
     def _changes(self, folders: Sequence[str], stop: threading.Event, interval_s: float) -> Iterator[object]:
@@ -225,6 +227,7 @@ class _Walk:
         except OSError as error:
             self._close(path, f"cannot be listed: {error.strerror}")
             return
+        first = len(self.items)
         folder = Folder.of(descriptor, path, entries)
         place = self._govern(self._rights.of_folder(folder, above))
         for name in (*folder.strays, *folder.twins.values()):
@@ -232,6 +235,15 @@ class _Walk:
         for name, status in entries.items():
             if access_files.governed_by(name) is None and not is_ignored(name):
                 self._entry(folder, name, status, place, depth)
+        if _states_of_access_files(descriptor) != {name: state(entries[name]) for name in _access_files(entries)}:
+            self._withhold(path, first)
+
+    def _withhold(self, path: str, first: int) -> None:
+        """Contents from after a change may not go under rights from before it, nor the other way round."""
+        where = path[:-1] or "."
+        problem = f"the access files in {where} changed during the listing; the next listing will have it"
+        place = self._govern(AccessEntry(f"folder:{where}", Acl.nobody(), where, problem))
+        self.items[first:] = [replace(item, acl_reference=place.reference) for item in self.items[first:]]
 
     def _entry(self, folder: Folder, name: str, status: os.stat_result, place: AccessEntry, depth: int) -> None:
         if stat.S_ISDIR(status.st_mode):
@@ -308,19 +320,40 @@ class _Cursor:
 
 
 def _entries(descriptor: int) -> Mapping[str, os.stat_result]:
-    """Status by name, sorted, links not followed. What vanishes between the two calls was deleted."""
+    """Status by name, links not followed; access files first, so that no content is older than the rights beside it."""
+    names = sorted(os.listdir(descriptor))
+    rights = _access_files(names)
+    return _status(descriptor, rights) | _status(descriptor, sorted(set(names) - set(rights)))
+
+
+def _status(descriptor: int, names: Iterable[str]) -> dict[str, os.stat_result]:
+    """What vanished since it was named was deleted."""
     entries: dict[str, os.stat_result] = {}
-    for name in sorted(os.listdir(descriptor)):
-        try:
+    for name in names:
+        with suppress(FileNotFoundError):
             entries[name] = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
     return entries
 
 
+def _access_files(names: Iterable[str]) -> Sequence[str]:
+    return [name for name in names if access_files.governed_by(name) is not None]
+
+
+def _states_of_access_files(descriptor: int) -> Mapping[str, tuple[int, ...]] | None:
+    """Their states by name; None where the folder does not answer any more, which equals no state."""
+    try:
+        entries = _status(descriptor, _access_files(os.listdir(descriptor)))
+    except OSError:
+        return None
+    return {name: state(status) for name, status in entries.items()}
+
+
 def _token(status: os.stat_result) -> str:
-    """ctime is in it because a copy may keep size and mtime; device and inode because a rename may keep all times."""
-    parts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    """ctime is in it because a copy may keep size and mtime; the inode because a rename may keep all times.
+
+    The device is not: a remount of a share gives it another number, and all documents would be read again.
+    """
+    parts = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return ":".join(str(part) for part in parts)
 
 

@@ -280,6 +280,20 @@ def test_a_watch_on_a_source_that_does_not_answer_is_unavailable(world: World) -
         next(iter(world.connector.watch(threading.Event(), 0.1)))
 
 
+def test_ft_14_a_watch_ends_as_unavailable_when_its_source_goes_and_can_begin_anew_when_it_is_back(
+    world: World,
+) -> None:
+    world.put("sales/plan.txt", b"plan")
+    stop = threading.Event()
+    hints = iter(world.connector.watch(stop, 0.1))
+    next(hints)
+    world.disconnect()
+    with pytest.raises(SourceUnavailable):
+        list(hints)
+    world.put("sales/plan.txt", b"plan")
+    next(iter(world.connector.watch(stop, 0.1)))
+
+
 def test_a_watch_hints_again_and_again_even_if_nothing_happens_and_ends_when_told(world: World) -> None:
     stop = threading.Event()
     hints = iter(world.connector.watch(stop, 0.1))

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+import watchfiles
 
 from connectors.base import Item, ItemChanged, ItemGone, Listing
 from connectors.filesystem import MARKER, MAX_DEPTH, FilesystemConnector
@@ -512,6 +513,102 @@ def test_in_15_access_file_that_changes_while_it_is_read_gives_the_folder_to_nob
     assert acls(listed(root)) == {"x.txt": Acl.nobody()}
 
 
+# --- rights and contents of one moment ----------------------------------------------------------------------------
+
+
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, call: str, name: str, change: Callable[[], object]) -> None:
+    """The next `call` of the os module for the entry `name` is followed by `change`, once."""
+    really = getattr(os, call)
+
+    def hooked(path: object, *args: object, **options: object) -> object:
+        outcome = really(path, *args, **options)
+        if path == name:
+            monkeypatch.undo()
+            change()
+        return outcome
+
+    monkeypatch.setattr(os, call, hooked)
+
+
+def replace_file(path: Path, text: str) -> None:
+    write(path.with_name(".draft"), text)
+    path.with_name(".draft").replace(path)
+
+
+@pytest.mark.parametrize(
+    "bring",
+    [
+        pytest.param(lambda root: write(root / "sub/x.txt", "a secret"), id="rc_08 written"),
+        pytest.param(lambda root: (root.parent / "x.txt").replace(root / "sub/x.txt"), id="rc_07 moved in"),
+    ],
+)
+@pytest.mark.parametrize("rewrite", [replace_file, write], ids=["replaced", "rewritten"])
+def test_rc_08_content_that_came_after_a_tightening_in_mid_listing_is_not_listed_under_the_rights_before_it(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bring: Callable[[Path], object],
+    rewrite: Callable[[Path, str], None],
+) -> None:
+    write(root / "sub/deep/y.txt", "y")
+    write(root.parent / "x.txt", "a secret")
+
+    def tighten_then_bring() -> None:
+        rewrite(root / "_access.yaml", ONLY_SALES)
+        bring(root)
+
+    in_the_middle(monkeypatch, "open", "sub", tighten_then_bring)
+    listing = listed(root)
+    assert acls(listing) == {"sub/deep/y.txt": Acl.nobody(), "sub/x.txt": Acl.nobody()}
+    assert "changed during the listing" in problem(listing, ".")
+    assert set(acls(listed(root)).values()) == {Acl.of({SALES})}
+
+
+def test_rc_07_what_lies_beside_a_folder_that_was_tightened_in_mid_listing_keeps_its_rights(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root / "a/deep/x.txt", "x")
+    write(root / "b/y.txt", "y")
+    in_the_middle(monkeypatch, "open", "deep", lambda: write(root / "a/_access.yaml", ONLY_SALES))
+    assert acls(listed(root)) == {"a/deep/x.txt": Acl.nobody(), "b/y.txt": Acl.of({EVERYONE_IN_TENANT})}
+    assert acls(listed(root))["a/deep/x.txt"] == Acl.of({SALES})
+
+
+def test_rc_07_folder_that_vanishes_in_mid_listing_with_its_access_file_goes_to_nobody(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root / "a/_access.yaml", EVERYONE)
+    write(root / "a/x.txt", "x")
+    in_the_middle(monkeypatch, "stat", "x.txt", lambda: shutil.rmtree(root / "a"))
+    assert acls(listed(root)) == {"a/x.txt": Acl.nobody()}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moment"),
+    [
+        pytest.param(ONLY_SALES, EVERYONE, "x.txt", id="loosened after the document was looked at"),
+        pytest.param(ONLY_SALES, EVERYONE, "x.txt.access.yaml", id="loosened before"),
+        pytest.param(EVERYONE, ONLY_SALES, "x.txt", id="tightened after the document was looked at"),
+        pytest.param(EVERYONE, ONLY_SALES, "x.txt.access.yaml", id="tightened before"),
+        pytest.param(None, ONLY_SALES, "x.txt", id="the first of its own, after"),
+        pytest.param(None, ONLY_SALES, "_access.yaml", id="the first of its own, before"),
+    ],
+)
+def test_rc_13_document_and_access_file_exchanged_in_mid_listing_are_never_paired_across_the_change(
+    root: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str, moment: str
+) -> None:
+    write(root / "x.txt", "old")
+    if before is not None:
+        write(root / "x.txt.access.yaml", before)
+
+    def exchange() -> None:
+        replace_file(root / "x.txt", "new")
+        replace_file(root / "x.txt.access.yaml", after)
+
+    in_the_middle(monkeypatch, "stat", moment, exchange)
+    assert acls(listed(root)) == {"x.txt": Acl.nobody()}
+    assert acls(listed(root)) == {"x.txt": Acl.of({EVERYONE_IN_TENANT if after == EVERYONE else SALES})}
+
+
 def test_ignored_names_are_neither_documents_nor_walked(root: Path) -> None:
     for name in ("~$plan.docx", ".~lock.plan.odt#", "x.tmp", "x.part", ".git/config", "Thumbs.db", ".hidden/x.txt"):
         write(root / name, "x")
@@ -664,3 +761,54 @@ def test_watch_hints_at_a_change_in_a_subfolder_and_looks_into_no_link(root: Pat
         thread.join()
     assert hints
     assert str(outside) not in str(connector(root)._folders())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            FileNotFoundError(2, "no such folder"),
+            PermissionError(13, "no"),
+            OSError(28, "inotify watch limit reached"),
+        ),
+        *(
+            RuntimeError("thread"),
+            UnicodeEncodeError("x", "", 0, 1, "x"),
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_ft_14_whatever_stops_a_watch_is_the_unavailable_source_and_not_an_error_of_the_watcher(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def watch(*folders: str, **options: object) -> Iterator[object]:
+        yield set()
+        raise error
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    hints = connector(root).watch(threading.Event(), 60)
+    next(hints)
+    with pytest.raises(SourceUnavailable, match="cannot be watched"):
+        next(hints)
+
+
+def test_watch_goes_on_when_a_subfolder_vanished_before_it_was_watched(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "a").mkdir()
+    really_watch = watchfiles.watch
+
+    def watch(*folders: str, **options: Any) -> Iterator[object]:
+        if (root / "a").exists():
+            (root / "a").rmdir()
+        return really_watch(*folders, **options)
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    next(connector(root).watch(threading.Event(), 0.1))
+
+
+def test_change_token_survives_a_remount_that_gives_the_device_another_number(root: Path) -> None:
+    write(root / "x.txt", "x")
+    status = (root / "x.txt").stat()
+    parts = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    assert only(listed(root)).change_token == ":".join(map(str, parts))
