@@ -28,7 +28,7 @@ setup: $(STAMPS)/project $(MODEL)/.complete  ## Virtual environment with hash-pi
 
 run: setup  ## Read the sample company, answer two questions as three people, serve the page
 	@chmod -R go-w examples/company
-	@$(BIN)/kustos demo $(if $(ONCE),--once)
+	@$(BIN)/kustos demo
 
 test: setup  ## All tests
 	@$(BIN)/python -m pytest

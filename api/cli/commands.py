@@ -25,6 +25,23 @@ def settings() -> Settings:
     return Settings.from_mapping(os.environ)
 
 
+def installed() -> Settings:
+    """Settings of an installation that is there already: only serve, ingest and demo begin one.
+
+    Raises:
+        Misconfigured: there is none, probably because the command runs in another folder.
+    """
+    from rag.errors import Misconfigured
+
+    base = settings()
+    if base.home.is_dir() and (base.catalog_url or (base.home / "catalog.db").exists()):
+        return base
+    raise Misconfigured(
+        f"there is no Kustos installation in {base.home.absolute()}; say where it is with KUSTOS_HOME, "
+        "or begin one with: kustos ingest FOLDER --source NAME (or kustos demo)"
+    )
+
+
 class _Lazy(click.Group):
     """A group whose `eval` commands are imported only when they are asked for."""
 
@@ -120,7 +137,7 @@ def search(text: str, who: str, limit: int, as_json: bool) -> None:
     """Show the passages that answer TEXT best, of those that WHO may read."""
     from api.cli.connection import bearer, checked, connect
 
-    base = settings()
+    base = installed()
     headers = bearer(base, who)
     with connect(base) as client:
         found = checked(client.post("/v1/search", json={"query": text, "limit": limit}, headers=headers)).json()
@@ -143,7 +160,7 @@ def ask(text: str, who: str, model: str, as_json: bool) -> None:
     from api.cli.asking import print_citations
     from api.cli.connection import connect
 
-    base = settings()
+    base = installed()
     with connect(base) as client:
         answer = put(
             client,
@@ -171,7 +188,7 @@ def documents(who: str | None, refused: bool, as_json: bool) -> None:
 
     if refused == (who is not None):
         raise click.UsageError("give either --as WHO or --refused")
-    rows = listing.refusals(settings()) if who is None else listing.readable(settings(), who)
+    rows = listing.refusals(installed()) if who is None else listing.readable(installed(), who)
     if as_json:
         print_json({"refused" if refused else "documents": rows})
         return
@@ -192,7 +209,7 @@ def explain(document: str, who: str, as_json: bool) -> None:
     """
     from api.cli.listing import explanation
 
-    told = explanation(settings(), document, who)
+    told = explanation(installed(), document, who)
     if as_json:
         print_json(told)
         return
@@ -213,7 +230,7 @@ def status(as_json: bool) -> None:
     """Show the sources: documents, passages, what was refused and what is wrong with rights."""
     from api.cli.listing import state
 
-    told = state(settings())
+    told = state(installed())
     if as_json:
         print_json(told)
         return
@@ -242,7 +259,7 @@ def doctor(as_json: bool) -> None:
     """Check this installation and say what to do about what is wrong. Exit status 1 if anything is."""
     from api.cli.doctor import examine
 
-    findings = examine(settings())
+    findings = examine(installed())
     if as_json:
         print_json({"findings": [each.as_json() for each in findings]})
     else:
@@ -259,7 +276,7 @@ def token(who: str, as_json: bool) -> None:
     """Print a short-lived token for a sample account, for use with curl or an OpenAI client."""
     from api.cli.connection import bearer
 
-    value = bearer(settings(), who)["Authorization"].removeprefix("Bearer ")
+    value = bearer(installed(), who)["Authorization"].removeprefix("Bearer ")
     print_json({"token": value}) if as_json else click.echo(value)
 
 

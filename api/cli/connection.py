@@ -1,8 +1,13 @@
-"""How a command reaches Kustos: always over HTTP, always with a verified token, whether a service runs or not.
+"""How a command reaches Kustos.
 
-If a service holds this home, the command talks to it. If none does, the command is the service for as long as it runs,
-on a private socket that nobody else can reach. So there is one way in, and the command line can do nothing that the API
-would not allow.
+Passages and answers come over HTTP only, and only with a verified token, whether a service runs or not: search, ask,
+documents --as. So do syncs (ingest, demo). If a service holds this home, the command talks to it. If none does, the
+command is the service for as long as it runs, on a private socket that nobody else can reach. So the command line can
+show nobody a passage that the API would not.
+
+What operators ask about an installation goes to the files of this home, which are the operator's own, and shows no
+passage: status, explain, documents --refused, doctor and models. `ingest --rebuild` opens catalog and index itself,
+with no service beside it.
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
     Raises:
         KustosError: the service cannot be opened; the message says why and what to do.
     """
-    running = _running_service(settings)
+    running = running_service(settings)
     if running is not None:
         with closing(running):
             yield running
@@ -109,7 +114,8 @@ def _message(response: httpx.Response) -> str:
         return f"the service answered with status {response.status_code}"
 
 
-def _running_service(settings: Settings) -> httpx.Client | None:
+def running_service(settings: Settings) -> httpx.Client | None:
+    """A client of the service that runs for this home; None if none does or it does not answer."""
     url = LocalOperator.running_url(settings.home)
     if url is None:
         return None

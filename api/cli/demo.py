@@ -16,7 +16,7 @@ from api.cli.connection import connect
 from api.cli.output import err, note, out, plain
 from api.demo_issuer import DemoIssuer
 from rag.bootstrap import open_records
-from rag.errors import BadInput
+from rag.errors import BadInput, Misconfigured
 from rag.settings import Settings
 
 SOURCE = "hansekai"
@@ -28,13 +28,20 @@ def run(settings: Settings, examples: Path) -> None:
 
     Raises:
         BadInput: `examples` is not the sample company.
+        Misconfigured: this home holds other documents.
         KustosError: a step failed; the message says what to do.
     """
     company, accounts = examples / "company", examples / "accounts.yaml"
     if not company.is_dir() or not accounts.is_file():
         raise BadInput(f"{examples} does not hold the sample company; name its folder with --examples")
+    records = open_records(settings)
+    if others := sorted({each.source for each in records.status.sources()} - {SOURCE}):
+        raise Misconfigured(
+            f"{settings.home.absolute()} holds documents of {', '.join(others)}, and in a demo anybody can sign in as "
+            "any sample account; set the demo up elsewhere: KUSTOS_HOME=FOLDER kustos demo"
+        )
     issuer = DemoIssuer.create(settings.home, accounts.resolve())
-    open_records(settings).directory.replace(settings.tenant, "demo", issuer.directory_edges())
+    records.directory.replace(settings.tenant, "demo", issuer.directory_edges())
     err.print("[bold yellow]Demo:[/] sample accounts can sign in without a password, on this machine only.")
     asked = yaml.safe_load((examples / "questions.yaml").read_text(encoding="utf-8"))
     started = time.perf_counter()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from rag.models.inventory import inventory
-
+from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
 from api.local_operator import LocalOperator
 from rag.bootstrap import open_kustos, open_records
-from rag.errors import KustosError, StoreUnavailable
+from rag.errors import KustosError
+from rag.models.inventory import inventory
 from rag.settings import Settings
 
 State = Literal["good", "note", "wrong"]
@@ -42,12 +43,11 @@ def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings)
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
-    if not settings.home.exists():
-        yield Finding("home", "note", f"{settings.home} does not exist yet; the first command creates it")
-    elif stat.S_IMODE(settings.home.stat().st_mode) & 0o077:
-        yield Finding("home", "wrong", f"others can look into {settings.home}; run: chmod 700 {settings.home}")
+    home = settings.home.absolute()
+    if stat.S_IMODE(home.stat().st_mode) & 0o077:
+        yield Finding("home", "wrong", f"others can look into {home}; run: chmod 700 {home}")
     else:
-        yield Finding("home", "good", f"{settings.home} is private")
+        yield Finding("home", "good", f"{home} is private")
 
 
 def _catalog(settings: Settings) -> Iterator[Finding]:
@@ -70,22 +70,38 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 def _index(settings: Settings) -> Iterator[Finding]:
-    if LocalOperator.running_url(settings.home):
-        yield Finding("index", "note", "a service holds the index; ask it with: kustos search")
+    url = LocalOperator.running_url(settings.home)
+    if url is None:
+        yield _opened_index(settings)
         return
-    try:
-        kustos = open_kustos(settings)
-    except StoreUnavailable as error:
-        yield Finding("index", "note", str(error))
+    service = running_service(settings)
+    if service is None:
+        yield Finding("index", "wrong", f"the service at {url} holds the index and does not answer; start it again")
         return
+    with closing(service):
+        told = checked(service.get("/v1/operator/status", headers=operator(settings))).json()
+    yield _compared(told["index_points"], told["passages"], told["index_tasks"])
+
+
+def _opened_index(settings: Settings) -> Finding:
+    """Opens the index as a service would; where none has begun, none is created."""
+    records = open_records(settings)
+    if records.indexes.live() is None and not records.status.passages():
+        return Finding("index", "note", "nothing has been taken in yet")
+    kustos = open_kustos(settings)
     try:
-        points, passages = kustos.points(), kustos.records.status.passages()
+        return _compared(kustos.points(), records.status.passages(), records.status.open_tasks())
     finally:
         kustos.close()
+
+
+def _compared(points: int, passages: int, tasks: int) -> Finding:
     if points == passages:
-        yield Finding("index", "good", f"{points} points, one for every passage")
-    else:
-        yield Finding("index", "wrong", f"{points} points for {passages} passages; run: kustos ingest --rebuild")
+        return Finding("index", "good", f"{points} points, one for every passage")
+    detail = f"{points} points for {passages} passages"
+    if tasks:
+        return Finding("index", "note", f"{detail}; {tasks} index tasks are open, the next ingest completes them")
+    return Finding("index", "wrong", f"{detail}; run: kustos ingest --rebuild")
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 
 from api.cli.connection import checked, connect, events, operator
 from api.cli.output import note, plain, print_json, progress_bar
+from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
 from rag.settings import Settings
@@ -20,10 +22,16 @@ Source = tuple[str, Path]
 
 
 def named(paths: Sequence[Path], source: str) -> list[Source]:
-    """Source names for folders: NAME for one, NAME-FOLDER for several."""
-    if len(paths) == 1:
-        return [(source, paths[0].resolve())]
-    names = [f"{source}-{path.resolve().name}" for path in paths]
+    """Source names for folders: NAME for one, NAME-FOLDER for several.
+
+    Raises:
+        click.UsageError: a name that the service would not take, or one for two folders.
+    """
+    names = [source] if len(paths) == 1 else [f"{source}-{path.resolve().name}" for path in paths]
+    if unusable := [name for name in names if not re.fullmatch(SOURCE_NAME, name)]:
+        raise click.UsageError(
+            f"{unusable[0]!r} cannot be the name of a source; use up to 100 letters (a-z), digits, '.', '_' and '-'"
+        )
     if len(set(names)) < len(names):
         raise click.UsageError("two of the folders have the same name; take them in one by one, each with its --source")
     return list(zip(names, (path.resolve() for path in paths), strict=True))

@@ -27,12 +27,15 @@ Event = dict[str, Any]
 BROKE_OFF = "the sync broke off for a reason that nobody foresaw; the service's log has it. Committed work stays"
 
 
+SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
 class IngestRequest(BaseModel):
     """A folder on this machine, as the service's own user sees it."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "share", "path": "/srv/share"}})
 
-    source: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    source: str = Field(pattern=SOURCE_NAME)
     path: str = Field(min_length=1, max_length=4_000)
     confirm_deletions: bool = False
     moved: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -17,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from api.local_operator import LocalOperator
 from tests.integration.conftest import ROOT, CommandLine
 
 ASKED = yaml.safe_load((ROOT / "examples" / "questions.yaml").read_text(encoding="utf-8"))
@@ -100,6 +102,41 @@ def test_doctor_finds_nothing_wrong(demo) -> None:
     assert [each for each in found if each["state"] == "wrong"] == []
 
 
+def _without_its_index(home: Path) -> None:
+    shutil.rmtree(home / "index")
+
+
+def _open_to_others(home: Path) -> None:
+    home.chmod(0o755)
+
+
+def _with_a_service_that_does_not_answer(home: Path) -> None:
+    LocalOperator.announce(home, "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("harm", "check", "detail"),
+    [
+        (_without_its_index, "index", "kustos ingest --rebuild"),
+        (_open_to_others, "home", "chmod 700"),
+        (_with_a_service_that_does_not_answer, "index", "does not answer"),
+    ],
+)
+def test_doctor_names_what_is_wrong_and_what_to_do_and_mends_nothing_itself(
+    demo, tmp_path, harm, check, detail
+) -> None:
+    shutil.copytree(demo.home, tmp_path / "home")
+    (tmp_path / "home").chmod(0o700)
+    harm(tmp_path / "home")
+    before = sorted(tmp_path.rglob("index/*"))
+    ran = CommandLine(tmp_path / "home").run("doctor", "--json")
+    assert ran.returncode == 1, ran.stderr
+    wrong = [each for each in json.loads(ran.stdout)["findings"] if each["state"] == "wrong"]
+    assert [each["check"] for each in wrong] == [check]
+    assert detail in wrong[0]["detail"]
+    assert sorted(tmp_path.rglob("index/*")) == before
+
+
 def test_models_name_the_command_that_fetches_them(demo) -> None:
     listed = {each["name"]: each for each in demo.json("models")["models"]}
     assert listed["multilingual-e5-small"]["available"]
@@ -115,6 +152,8 @@ FAILURES = [
     (["explain", "file://hansekai/nothing.txt", "--as", "anna"], 1, "no document"),
     (["ingest", "/nowhere", "--source", "x"], 2, "does not exist"),
     (["ingest", "examples/company"], 2, "--source"),
+    (["ingest", "examples/company", "--source", "a share"], 2, "cannot be the name of a source"),
+    (["ingest", "examples/company/Personal", "--source", "hansekai"], 1, "--moved"),
     (["documents"], 2, "--as"),
     (["nonsense"], 2, "No such command"),
 ]
@@ -132,9 +171,38 @@ def test_a_failure_says_what_to_do_on_stderr_and_nothing_on_stdout(demo, argumen
 
 
 def test_as_works_with_the_demo_issuer_only(tmp_path) -> None:
-    ran = CommandLine(tmp_path / "home").run("search", "x", "--as", "anna")
+    share, command_line = tmp_path / "share", CommandLine(tmp_path / "home")
+    share.mkdir()
+    command_line.json("ingest", str(share), "--source", "share")
+    ran = command_line.run("search", "x", "--as", "anna")
     assert ran.returncode == 1
     assert "demo issuer" in " ".join(ran.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"], ["doctor"], ["documents", "--refused"], ["documents", "--as", "anna"], ["token", "--as", "anna"],
+        ["search", "x", "--as", "anna"], ["ask", "x", "--as", "anna"], ["explain", "x", "--as", "anna"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_in_the_wrong_folder_says_so_and_begins_no_installation(tmp_path, arguments) -> None:
+    home = tmp_path / "elsewhere"
+    ran = CommandLine(home).run(*arguments)
+    assert ran.returncode == 1
+    assert f"no Kustos installation in {home}" in " ".join(ran.stderr.split())
+    assert not home.exists()
+
+
+def test_a_demo_beside_real_documents_is_refused_and_leaves_no_demo_issuer_there(tmp_path) -> None:
+    share, command_line = tmp_path / "share", CommandLine(tmp_path / "home")
+    share.mkdir()
+    command_line.json("ingest", str(share), "--source", "share")
+    ran = command_line.run("demo", "--once")
+    assert ran.returncode == 1
+    assert "holds documents of share" in " ".join(ran.stderr.split())
+    assert not (command_line.home / "demo.json").exists()
 
 
 def test_tv_25_a_bad_setting_is_named_with_its_value(demo) -> None:
@@ -201,6 +269,11 @@ def _await_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> None:
 def test_a_command_that_finds_the_index_taken_talks_to_the_service(demo_service) -> None:
     found = demo_service.command_line.json("search", "Gefahrgut", "--as", "anna")
     assert found["passages"]
+
+
+def test_doctor_asks_a_running_service_about_its_index(demo_service) -> None:
+    found = demo_service.command_line.json("doctor")["findings"]
+    assert [each["state"] for each in found if each["check"] == "index"] == ["good"]
 
 
 def test_rc_01_a_right_taken_away_while_serving_holds_in_the_next_question(demo_service, tmp_path) -> None:
