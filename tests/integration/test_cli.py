@@ -125,7 +125,7 @@ def _with_a_service_that_does_not_answer(home: Path) -> None:
 def test_doctor_names_what_is_wrong_and_what_to_do_and_mends_nothing_itself(
     demo, tmp_path, harm, check, detail
 ) -> None:
-    shutil.copytree(demo.home, tmp_path / "home")
+    shutil.copytree(demo.home, tmp_path / "home", ignore=shutil.ignore_patterns("service.json"))
     (tmp_path / "home").chmod(0o700)
     harm(tmp_path / "home")
     before = sorted(tmp_path.rglob("index/*"))
