@@ -55,7 +55,7 @@ def run_on(app: ASGIApp, listener: socket.socket) -> None:
 def _stopped(_signal: int, _frame: object) -> None:
     """Takes the signal that ended the server, which gives it back to whoever was there before.
 
-    Its work is done then: who called `run_on` still has to tidy up, and a service that stops when told to has not failed.
+    Its work is done then: who called `run_on` still has to tidy up, and one that stops when told to has not failed.
     """
 
 

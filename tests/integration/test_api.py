@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -522,6 +525,33 @@ def test_a_port_in_use_is_said_in_words(tmp_path) -> None:
         taken.listen()
         with pytest.raises(Misconfigured, match="cannot listen on"):
             listen("127.0.0.1", taken.getsockname()[1])
+
+
+SERVING = """
+import sys
+from api.server import listen, run_on
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+with listen("127.0.0.1", 0) as listener:
+    listener.listen()
+    print(listener.getsockname()[1], flush=True)
+    run_on(app, listener)
+    print("tidied up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_told_to_stop_tidies_up_and_has_not_failed(signal_number) -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=30).status_code == 204
+        process.send_signal(signal_number)
+        assert process.stdout.read() == "tidied up\n"
+    assert process.returncode == 0
 
 
 def test_over_a_real_server_no_header_tells_what_it_is(library) -> None:
