@@ -12,6 +12,7 @@ from rag.fusion import fuse as fuse_for
 def fuse(found):
     return fuse_for(found, "en", lambda _: True)
 
+
 scores = st.none() | st.floats(-100, 100, allow_nan=False)
 candidates = st.lists(st.tuples(scores, scores), max_size=30).map(
     lambda rows: [Candidate(f"{at:02}", dense, lexical, "en") for at, (dense, lexical) in enumerate(rows)]

@@ -88,4 +88,6 @@ if __name__ == "__main__":
         (HELP_PAGES / f"{'-'.join(('kustos', *each))}.txt").write_text(rendered(each), encoding="utf-8")
     bare = measure("pass")
     helped = measure("import sys; sys.argv = ['kustos', '--help']; from api.cli import main; main()")
-    sys.stdout.write(f"{len(COMMANDS)} pages; --help takes {helped / bare:.1f} times the bare interpreter ({bare * 1000:.0f} ms)\n")
+    sys.stdout.write(
+        f"{len(COMMANDS)} pages; --help takes {helped / bare:.1f} times the bare interpreter ({bare * 1000:.0f} ms)\n"
+    )
