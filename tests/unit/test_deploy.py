@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,12 @@ def test_the_image_holds_every_package() -> None:
     assert copied == {"rag", "connectors", "ingest", "eval", "api"}
     allowed = set((ROOT / ".dockerignore").read_text(encoding="utf-8").split())
     assert {f"!{package}" for package in copied} <= allowed
+
+
+def test_the_image_switches_off_the_telemetry_that_the_code_switches_off() -> None:
+    code = "import json, os; os.environ.clear(); import rag; print(json.dumps(dict(os.environ)))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    switches = json.loads(ran.stdout)
+    assert switches
+    image = DOCKERFILE.split(" AS kustos\n")[1].split("\nFROM ")[0]
+    assert switches.items() <= dict(re.findall(r"(\w+)=(\S+)", image)).items()
