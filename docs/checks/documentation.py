@@ -3,7 +3,8 @@
     python -m docs.checks.documentation
 
 Checked: relative links and their headings; `make` targets and `kustos` commands named in code; every setting of
-`rag/settings.py` with its default in docs/settings.md, and no setting anywhere that does not exist.
+`rag/settings.py` with its default in docs/settings.md, and no setting anywhere that does not exist; every variable that
+tests read in CONTRIBUTING.md, and no other.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
 _COMMAND = re.compile(r"(?:^|[\s/])kustos ([a-z][a-z-]*)", re.MULTILINE)
 _SETTING = re.compile(r"\bKUSTOS_[A-Z0-9_]+\b")
 _SETTING_ROW = re.compile(r"^\| `(KUSTOS_[A-Z0-9_]+)` \| (`[^`]*`|) *\|", re.MULTILINE)
+_TEST_VARIABLE = re.compile(r"\bKUSTOS_(?:TEST_[A-Z_]*[A-Z]|EVAL_DATA)\b")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -91,6 +93,15 @@ def settings_faults(root: Path, defaults: dict[str, str]) -> Iterator[str]:
                 yield f"{page}: {key} is not a setting"
 
 
+def faults_of_test_variables(root: Path) -> Iterator[str]:
+    """Variables that tests read and CONTRIBUTING.md does not name, and the other way round."""
+    sources = (each.read_text(encoding="utf-8") for each in (root / "tests").rglob("*.py"))
+    read = {name for source in sources for name in _TEST_VARIABLE.findall(source)}
+    named = set(_TEST_VARIABLE.findall((root / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    yield from (f"CONTRIBUTING.md: {name} is not named" for name in sorted(read - named))
+    yield from (f"CONTRIBUTING.md: no test reads {name}" for name in sorted(named - read))
+
+
 def setting_defaults() -> dict[str, str]:
     """Every setting of Kustos with its default, written as an operator would type it."""
     defaults = Settings()
@@ -104,7 +115,7 @@ def _typed(value: object) -> str:
 def faults(root: Path) -> list[str]:
     """Everything that is wrong, one sentence each."""
     found = [fault for page in pages(root) for check in (broken_links, missing_commands) for fault in check(root, page)]
-    return [*found, *settings_faults(root, setting_defaults())]
+    return [*found, *settings_faults(root, setting_defaults()), *faults_of_test_variables(root)]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from tests.contract.index_cases import (
 from tests.contract.index_stores import EdgeStore, Payload, Store, in_memory, on_server
 
 NO_SERVER = (
-    "no Qdrant server; start one with: docker compose up -d qdrant, "
+    "no Qdrant server; start one with: docker run --rm --publish 127.0.0.1:6333:6333 qdrant/qdrant:v1.20.0, "
     "and set KUSTOS_TEST_QDRANT_URL=http://127.0.0.1:6333"
 )
 EVERYTHING = 10_000

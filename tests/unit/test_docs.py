@@ -64,6 +64,17 @@ def test_a_setting_without_a_row_or_with_another_default_is_a_fault(project: Pat
     ]
 
 
+def test_a_variable_of_tests_that_is_not_named_or_not_read_is_a_fault(project: Path) -> None:
+    cake, flour = "KUSTOS_" + "TEST_CAKE", "KUSTOS_" + "TEST_FLOUR"  # in pieces: this file is a test, too
+    (project / "tests").mkdir()
+    (project / "tests/test_cake.py").write_text(f'CAKE = os.environ["{cake}"]\n')
+    (project / "CONTRIBUTING.md").write_text(f"`{flour}`\n")
+    assert list(documentation.faults_of_test_variables(project)) == [
+        f"CONTRIBUTING.md: {cake} is not named",
+        f"CONTRIBUTING.md: no test reads {flour}",
+    ]
+
+
 def test_addresses_and_code_blocks_are_no_relative_links(project: Path) -> None:
     readme = project / "README.md"
     readme.write_text("[a](https://example.org/x) [b](mailto:a@example.org)\n```\n[c](nowhere.md)\n```\n")
