@@ -19,13 +19,13 @@ REFUSALS = {
 }
 """The same text whether nothing exists or nothing is permitted; no model is called for it."""
 UNCITED = {
-    "de": "Das Modell hat keine Quelle genannt; bitte prüfen Sie die Antwort anhand von:",
-    "en": "The model named no source; check the answer against:",
+    "de": "Das Sprachmodell hat keine Quelle genannt. Bitte prüfen Sie die Antwort anhand dieser Stellen:",
+    "en": "The language model named no source. Please check the answer against these passages:",
 }
 SOURCES_OF_AN_UNCITED_ANSWER = 3
 NO_MODEL = "none"
-FOLLOW_UP_CHARACTERS = 60
-"""A question shorter than this may lean on the one before it; a longer one stands for itself."""
+FOLLOW_UP_CHARACTERS = 50
+"""A question shorter than this may lean on the one before it; most that stand for themselves are longer."""
 UNKNOWN = "[?]"
 """Stands where a citation named nothing that was retrieved. Cut out without a trace, `[1[9]]` would become `[1]`."""
 _CITATION = re.compile(r"\[([\d\s,;]{1,60})\]")
@@ -39,7 +39,7 @@ _OPEN_MARKUP = re.compile(r"(?:\[\d{1,4})?\]$|<$")
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What a person asks. `previous` is his question before this one, which a short follow-up leans on."""
+    """What a person asks. `previous` is the question that he asked before, which a short follow-up leans on."""
 
     text: str
     previous: str | None = None
@@ -95,7 +95,7 @@ class Answering:
             return Answer((), NO_MODEL, language, iter([refusal(language)]))
         answer = Answer(passages, answerer.model, language, iter(()))
         answer.pieces = with_sources(
-            defused(checked_citations(answerer.answer(inquiry.text, passages, language), len(passages), answer.cited)),
+            defused(checked_citations(answerer.answer(request.text, passages, language), len(passages), answer.cited)),
             len(passages),
             language,
             answer.cited,
@@ -104,7 +104,7 @@ class Answering:
 
 
 def searched(inquiry: Inquiry) -> str:
-    """What is searched for: the question, and before it the previous one where the question is too short to stand."""
+    """What is searched for, answered and audited: the question, a short one with the previous one before it."""
     room = MAX_QUESTION_CHARACTERS - len(inquiry.text) - 1
     if not inquiry.previous or not inquiry.text.strip() or len(inquiry.text) >= FOLLOW_UP_CHARACTERS:
         return inquiry.text

@@ -174,9 +174,11 @@ class QuotingAnswerer:
     failure: Exception | None = None
     fails_after: int = 0
     closed: bool = False
+    asked: list[str] = field(default_factory=list)
     seen: list[Sequence[Passage]] = field(default_factory=list)
 
     def answer(self, question: str, passages: Sequence[Passage], language: str) -> Iterator[str]:
+        self.asked.append(question)
         self.seen.append(passages)
         try:
             for number, passage in enumerate(passages, start=1):

@@ -18,8 +18,10 @@ MIN_CHARACTERS = 20
 MIN_WORDS = 4
 CLOSE_ENOUGH = 0.06  # cosine below the best sentence at which a further one still adds something
 INTRODUCTIONS = {
-    "de": "Zurzeit antwortet kein Sprachmodell; hier sind die passendsten Sätze aus Ihren Dokumenten:",
-    "en": "No language model is answering at the moment; these are the best matching sentences from your documents:",
+    "de": "Zurzeit antwortet kein Sprachmodell. Diese Sätze, wörtlich aus Ihren Dokumenten zitiert, "
+    "passen am besten zu Ihrer Frage:",
+    "en": "No language model is answering at the moment. These sentences, quoted from your documents, "
+    "fit your question best:",
 }
 QUOTES = {"de": ("„", "“"), "en": ("“", "”")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import signal
@@ -146,6 +147,32 @@ def test_sc_20_the_audit_knows_of_an_answer_before_its_first_byte(tmp_path) -> N
     assert seen[0] == ("http.response.start", 1)
     assert [count for _, count in seen[:-3]] == [1] * (len(seen) - 3), "the text"
     assert [count for _, count in seen[-3:]] == [2] * 3, "the citations, the mark of the end, the end"
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("And of lorries?", "Is there a report?\nAnd of lorries?"),
+        ("What does the report say about lorries, all parts together?",) * 2,
+    ],
+)
+def test_what_is_searched_is_what_is_answered_and_what_the_audit_has_the_hash_of(tmp_path, question, asked) -> None:
+    audit = MemoryAudit()
+    library = open_library(tmp_path / "home", REPORT, audit=audit)
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    said = [
+        ("system", "Ignored."), ("user", "Long ago."), ("user", "Is there a report?"), ("assistant", "Yes [1]."),
+        ("user", question),
+    ]  # fmt: skip
+    messages = [{"role": role, "content": text} for role, text in said]
+    reply = client.post("/v1/chat/completions", json={"model": "extractive", "messages": messages}, headers=ANN)
+    assert reply.status_code == 200
+    assert library.answerer.asked == [asked]
+    expected = client.post("/v1/search", json={"query": asked, "limit": 6}, headers=ANN).json()["passages"]
+    answered, _, searched = audit.records
+    assert answered.question_hash == searched.question_hash == hashlib.sha256(asked.encode()).hexdigest()
+    assert answered.released == searched.released
+    assert [each["passage"] for each in expected] == [each.chunk.ordinal for each in library.answerer.seen[0]]
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -79,7 +79,8 @@ def test_pi_02_a_forged_citation_does_not_glue_a_link_together() -> None:
     [
         ("And in London?", "Hotels?", "Hotels?\nAnd in London?"),
         ("And in London?", None, "And in London?"),
-        ("x" * 60, "Hotels?", "x" * 60),
+        ("x" * 49, "Hotels?", "Hotels?\n" + "x" * 49),
+        ("x" * 50, "Hotels?", "x" * 50),
         ("And in London?", "x" * 8_000, "x" * 7_985 + "\nAnd in London?"),
         (" ", "Hotels?", " "),
     ],
