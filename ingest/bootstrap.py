@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from connectors.base import Connector
 from ingest.progress import SyncProgress
 from rag.bootstrap import Kustos, Records, open_languages, open_records, rebuild_index
 from rag.errors import Unavailable
+from rag.machine import processors
 from rag.models.embedders import open_embedder
 from rag.ports import ChunkWriter, Embedder, OnProgress
 from rag.settings import Settings
@@ -40,8 +40,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
 
     settings = records.settings
     lexical, detector = open_languages(settings)
-    # Embedding takes most of the time and every core; a second parser process only adds its start-up.
-    workers = max(1, (os.cpu_count() or 1) // 2)
+    workers = processors()
     with ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool:
         yield Ingestion(
             settings.tenant,
@@ -52,6 +51,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
             detector=detector,
             chunker=Chunker(embedder.count_tokens),
             parse=pool.parse,
+            readers=workers,
             decided_by=pool.decided_by,
         )
 

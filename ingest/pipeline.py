@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
@@ -20,15 +21,16 @@ from ingest.chunking import Chunker
 from ingest.extraction import Extraction
 from ingest.plan import AccessChange, KnownDocument, Plan, plan
 from ingest.progress import Silent, SyncProgress
+from ingest.read_ahead import ReadAhead
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
 from rag.errors import BadInput, DocumentRefused, RefusalReason
 from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
-CHUNKS_A_BATCH = 128  # embedded and committed together; more wastes less on padding, fewer loses less at a crash
-READERS = 2
-READ_AHEAD = 8
+CHUNKS_A_BATCH = 128  # embedded and committed together; fewer lose less at a crash
+CHUNKS_AT_LEAST = 16  # so many are not kept waiting for more where the readers are slower than the embedder
+CHUNKS_AHEAD = 4 * CHUNKS_A_BATCH  # read and waiting to be embedded
 POINTS_A_WRITE = 1_000
 
 Parse = Callable[[bytes, str], Extraction]
@@ -79,6 +81,7 @@ class Ingestion:
     """Brings catalog and index to the state of a source. One at a time per tenant.
 
     Args:
+        readers: documents read at the same time, while others are embedded.
         decided_by: what decides whether a document can be read: limits and parsers. What another one refused is read
             again.
     """
@@ -94,6 +97,7 @@ class Ingestion:
         detector: LanguageDetector,
         chunker: Chunker,
         parse: Parse,
+        readers: int = 2,
         decided_by: str = "",
     ) -> None:
         self._tenant = tenant
@@ -104,6 +108,7 @@ class Ingestion:
         self._detector = detector
         self._chunker = chunker
         self._parse = parse
+        self._readers = readers
         self._decided_by = decided_by
 
     def sync(
@@ -227,17 +232,21 @@ class Ingestion:
     ) -> None:
         progress.listed(len(items))
         waiting: list[NewVersion] = []
-        for read in self._read_ahead(connector, items):
-            progress.read(read.item.name)
-            if read.refusal:
-                self._refuse(connector.source, read.item, read.refusal, report)
-            elif read.version:
-                waiting.append(read.version)
-                progress.chunked(len(read.version.chunks))
-            else:
-                report.deferred.append(read.item.uri)
-            if sum(len(each.chunks) for each in waiting) >= CHUNKS_A_BATCH:
-                self._flush(waiting, report, progress)
+        reading = ReadAhead(
+            items, partial(self._read, connector), readers=self._readers, weigh=_passages, budget=CHUNKS_AHEAD
+        )
+        with closing(iter(reading)) as results:
+            for read in results:
+                progress.read(read.item.name)
+                if read.refusal:
+                    self._refuse(connector.source, read.item, read.refusal, report)
+                elif read.version:
+                    waiting.append(read.version)
+                    progress.chunked(len(read.version.chunks))
+                else:
+                    report.deferred.append(read.item.uri)
+                if sum(len(each.chunks) for each in waiting) >= (CHUNKS_A_BATCH if reading.ready else CHUNKS_AT_LEAST):
+                    self._flush(waiting, report, progress)
         self._flush(waiting, report, progress)
 
     def _flush(self, waiting: list[NewVersion], report: SyncReport, progress: SyncProgress) -> None:
@@ -264,24 +273,6 @@ class Ingestion:
             )
         )
         report.refused.append((item.uri, str(refusal)))
-
-    def _read_ahead(self, connector: Connector, items: Sequence[Item]) -> Iterator[_Read]:
-        """Reads items in parallel, a bounded number ahead of the writing, in order of completion."""
-        upcoming = iter(items)
-        with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
-            running: set[Future[_Read]] = set()
-            try:
-                while True:
-                    while len(running) < READ_AHEAD and (item := next(upcoming, None)):
-                        running.add(pool.submit(self._read, connector, item))
-                    if not running:
-                        return
-                    finished, running = wait(running, return_when=FIRST_COMPLETED)
-                    for each in finished:
-                        yield each.result()
-            finally:
-                for each in running:
-                    each.cancel()
 
     def _read(self, connector: Connector, item: Item) -> _Read:
         identifier = document_id(self._tenant, connector.source, item.item_id)
@@ -338,6 +329,10 @@ class Ingestion:
     def _follow_move(self, documents: Sequence[str]) -> None:
         for place, moved in self._catalog.governed(documents).items():
             self._index.move(moved, place, self._catalog.acl_of(place))
+
+
+def _passages(read: _Read) -> int:
+    return len(read.version.chunks) if read.version else 0
 
 
 def _main_language(chunks: Sequence[Chunk]) -> str:
