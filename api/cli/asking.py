@@ -54,8 +54,9 @@ def ask(
 
 
 def citation_line(citation: dict[str, Any]) -> str:
-    """One line that says where a passage stands: number, document, page or section."""
-    place = f"p. {citation['page']}" if citation["page"] else " › ".join(citation["heading_path"][-1:])
+    """One line that says where a passage stands: number, document, page, slide or section."""
+    page = "slide" if citation["source"].lower().endswith(".pptx") else "page"
+    place = f"{page} {citation['page']}" if citation["page"] else " › ".join(citation["heading_path"][-1:])
     return plain(f"[{citation['number']}] {citation['title']}" + (f", {place}" if place else ""))
 
 

@@ -118,7 +118,7 @@ export class Conversation {
   #sources(citations, model) {
     const items = citations.map((citation) => element("li", {}, element("button", { type: "button", onclick: (event) => this.panel.open(citation, event.currentTarget) },
       element("span", { className: "number" }, String(citation.number)), element("span", { className: "title" }, citation.title), element("span", { className: "place" }, place(citation)))));
-    return element("section", { className: "sources" }, element("h3", {}, words.sources, element("span", { className: "model" }, model)), element("ol", {}, ...items));
+    return element("section", { className: "sources" }, element("h3", {}, words.sources, element("span", { className: "model" }, model === "extractive" ? words.quoted : model)), element("ol", {}, ...items));
   }
 }
 

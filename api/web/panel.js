@@ -61,7 +61,8 @@ export class Panel {
     if (first > 1 && before < MOST) {
       content.push(more(words.earlier, () => this.#show(citation, Math.min(before + STEP, MOST), after)));
     }
-    content.push(...passages.map((each, at) => block(each, passages[at - 1], each.passage === found.passage)));
+    const placed = passages.map((each) => ({ ...each, source: about.source }));
+    content.push(...placed.map((each, at) => block(each, placed[at - 1], each.passage === found.passage)));
     if (last < about.passages && after < MOST) {
       content.push(more(words.later, () => this.#show(citation, before, Math.min(after + STEP, MOST))));
     }
@@ -69,9 +70,10 @@ export class Panel {
   }
 }
 
-// Where a passage stands: its page and the headings above it.
-export function place({ page, heading_path: headings }) {
-  return [...(page ? [words.page(page)] : []), ...(headings.length ? [headings.join(" › ")] : [])].join(" · ");
+// Where a passage stands: its page or slide, and the headings above it.
+export function place({ page, heading_path: headings, source }) {
+  const numbered = source.toLowerCase().endsWith(".pptx") ? words.slide : words.page;
+  return [...(page ? [numbered(page)] : []), ...(headings.length ? [headings.join(" › ")] : [])].join(" · ");
 }
 
 function title({ document: about, passage }) {
@@ -90,9 +92,9 @@ function block(passage, previous, cited) {
 }
 
 // As `place`, without a heading that the text itself begins with.
-function above({ page, heading_path: headings, text }) {
+function above({ page, heading_path: headings, source, text }) {
   const begins = headings.length > 0 && text.startsWith(headings.at(-1));
-  return place({ page, heading_path: begins ? headings.slice(0, -1) : headings });
+  return place({ page, heading_path: begins ? headings.slice(0, -1) : headings, source });
 }
 
 function decoded(uri) {

@@ -26,6 +26,7 @@ DOCUMENTS = (
         heading="Hotels",
     ),
     Written("sales.txt", ["In sales a hotel may cost 150 EUR."], frozenset({SALES}), title="Sales rules"),
+    Written("induction.pptx", ["Forklifts drive at 10 km/h."], frozenset({EVERYONE_IN_TENANT}), title="Induction"),
 )
 ACCOUNTS = """
 realm: acme
@@ -102,6 +103,12 @@ def test_the_page_speaks_the_browsers_language_and_warns_of_the_demo(page, url) 
     assert page.run("document.documentElement.lang") == "de"
     assert "Wer fragt?" in page.run("document.body.innerText")
     assert "Nicht für echte Dokumente" in page.run("document.querySelector('#demo').innerText")
+    sign_in(page, 1)
+    ask(page, "How fast do forklifts drive?")
+    sources = page.run("document.querySelector('.sources').innerText")
+    assert "zitierte Sätze" in sources
+    assert "Folie 1" in sources
+    assert "Seite 1" in sources
 
 
 def test_the_page_fits_a_phone(page, url) -> None:
