@@ -69,10 +69,12 @@ class Gate:
         for _ in range(MAX_ROUNDS):
             proposed = self._reader.candidates(scope, question, depth)
             governing = self._authority.governing(scope.tenant, [each.chunk_id for each in proposed])
+            acls = {each.acl_id: each.acl for each in governing.values()}
+            readable = {place for place, acl in acls.items() if permits(scope.principals, acl).allowed}
             permitted, closed, deeper = [], set(), 0
             for each in proposed:
                 governed = governing.get(each.chunk_id)
-                if governed and permits(scope.principals, governed.acl).allowed:
+                if governed and governed.acl_id in readable:
                     permitted.append(Candidate(each.chunk_id, each.dense, each.lexical, governed.language))
                 elif governed and governed.acl_id not in scope.without_acls:
                     closed.add(governed.acl_id)

@@ -17,23 +17,26 @@ IDS_A_STATEMENT = 5_000  # below SQLite's limit of 32,766 parameters
 
 
 class CatalogReader:
-    """Reads current state by id, within one tenant. Its two statements of every search are built once."""
+    """Reads current state by id, within one tenant. The statements of every search are built once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._governing = (
-            select(chunks.c.id, chunks.c.language, acls.c.id, *ACL)
+            select(chunks.c.id, chunks.c.language, documents.c.acl_id)
             .join(documents, documents.c.id == chunks.c.document_id)
-            .join(acls, acls.c.id == documents.c.acl_id)
             .where(_of_tenant(bindparam("tenant")), catalog.is_among(chunks.c.id, "ids"))
         )
+        self._acls = select(acls.c.id, *ACL).where(catalog.is_among(acls.c.id, "ids"))
         self._chunks = _chunks(bindparam("tenant")).where(catalog.is_among(chunks.c.id, "ids"))
 
     def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
         """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
         with self._catalog.reading() as connection:
             rows = connection.execute(self._governing, self._catalog.among(tenant=tenant, ids=chunk_ids)).all()
-        return {name: Governed(place, acl(allow, deny), language) for name, language, place, allow, deny in rows}
+            # Many chunks share few places: reading each ACL once halves the time.
+            places = self._catalog.among(ids=list({place for *_, place in rows}))
+            rights = {place: acl(allow, deny) for place, allow, deny in connection.execute(self._acls, places)}
+        return {name: Governed(place, rights[place], language) for name, language, place in rows}
 
     def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:
         """Current chunks by id, with document and ACL; ids that are not current are missing from the result."""
