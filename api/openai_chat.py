@@ -62,7 +62,11 @@ class Message(BaseModel):
 class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field(max_length=200, description="A name that /v1/models lists.", examples=["text-general"])
+    model: str = Field(
+        max_length=200,
+        description="A public name, such as text-general. Where its model is not here, sentences are quoted.",
+        examples=["text-general"],
+    )
     messages: list[Message] = Field(
         min_length=1,
         max_length=MAX_MESSAGES,

@@ -24,7 +24,7 @@ class _Reply(BaseModel):
 class Narrow(_Body):
     """Further conditions. They narrow what the caller may read and can never widen it."""
 
-    source_name: Names | None = Field(None, description="Only documents of these sources.", examples=[["company"]])
+    source_name: Names | None = Field(None, description="Only documents of these sources.", examples=[["hansekai"]])
     document: Names | None = Field(None, description="Only these documents, by id.")
     language: Names | None = Field(None, description="Only passages in these languages (ISO 639-1).", examples=[["de"]])
 

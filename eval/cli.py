@@ -30,9 +30,9 @@ def evaluate() -> None:
     your own documents are neither read nor changed. docs/evaluation.md explains data, measures and output.
 
     \b
-      kustos eval retrieval data/retrieval/xquad_de
-      kustos eval retrieval data/retrieval/xquad_de --retriever lexical --json
-      kustos eval access data/retrieval/xquad_de
+      kustos eval retrieval FOLDER
+      kustos eval retrieval FOLDER --retriever lexical --json
+      kustos eval access FOLDER
     """
 
 
@@ -43,7 +43,7 @@ def evaluate() -> None:
     type=click.Choice(["dense", "lexical", "hybrid"]),
     default="hybrid",
     show_default=True,
-    help="Search by meaning, by words, or by both as people do.",
+    help="Search by meaning, by words, or by both as in kustos search.",
 )
 @click.option("--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv.")
 @JSON

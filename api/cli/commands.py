@@ -66,7 +66,8 @@ def kustos(context: click.Context) -> None:
       kustos demo --once            take it in, and ask two questions as three people
       kustos serve                  then open http://127.0.0.1:8080
     \b
-    Your own documents:
+    Your own documents, in a home of their own:
+      export KUSTOS_HOME=~/kustos-share
       kustos ingest /srv/share --source share     take in a folder with its rights
       kustos status                               what is there, what could not be read
 
@@ -91,12 +92,12 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @kustos.command()
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="PATH...")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[PATH...]")
 @click.option("--source", metavar="NAME", help="Name of the source; part of every document's address, so keep it.")
 @click.option("--watch", is_flag=True, help="Stay and take in changes as they happen.")
 @click.option("--confirm-deletions", is_flag=True, help="Believe a source that suddenly lost most of its documents.")
 @click.option("--moved", is_flag=True, help="Accept that a source is in another folder than before.")
-@click.option("--rebuild", is_flag=True, help="Fill a new index from the catalog, for instance for another model.")
+@click.option("--rebuild", is_flag=True, help="Build the index anew from the catalog, say for another model; needs no PATH.")
 @JSON
 @typed_failures
 def ingest(
@@ -110,8 +111,9 @@ def ingest(
 ) -> None:
     """Take in folders with their rights, or bring them up to date.
 
-    Rights come from _access.yaml and NAME.access.yaml files (docs/access-files.md); a folder without any is shown to
-    nobody. What did not change is neither read nor embedded again. Several folders become sources NAME-FOLDER.
+    Rights come from _access.yaml and NAME.access.yaml files (docs/access-files.md); a folder without any, in itself or
+    above it, is shown to nobody. What did not change is neither read nor embedded again. Several folders become sources
+    NAME-FOLDER.
     """
     from api.cli import ingesting
 
@@ -151,7 +153,9 @@ def search(text: str, who: str, limit: int, as_json: bool) -> None:
 @kustos.command()
 @click.argument("text")
 @AS
-@click.option("--model", default="text-general", show_default=True, help="Who answers; see: kustos models.")
+@click.option(
+    "--model", default="text-general", show_default=True, help="A name in kustos models, or extractive: quotes."
+)
 @JSON
 @typed_failures
 def ask(text: str, who: str, model: str, as_json: bool) -> None:
@@ -292,7 +296,8 @@ def models(as_json: bool) -> None:
         print_json({"models": rows})
         return
     columns = ("name", "kind", "runtime", "available", "languages", "licence", "fetch")
-    print_table("Models", columns, [[row[column] for column in columns] for row in rows])
+    shown = [row | {"available": "yes" if row["available"] else "no"} for row in rows]
+    print_table("Models", columns, [[row[column] for column in columns] for row in shown])
 
 
 @kustos.command()
@@ -309,7 +314,7 @@ def demo(once: bool, examples: Path) -> None:
     """Set up the sample company, ask its questions as three people, then serve.
 
     This starts the demo issuer for this home: whoever reaches this machine's loopback can then sign in as any sample
-    account. Never do it in a home that holds real documents.
+    account. So a home that holds other documents is refused; take none into it later.
     """
     from api.cli.demo import run
 

@@ -76,7 +76,7 @@ def bearer(settings: Settings, who: str) -> dict[str, str]:
     if issuer is None:
         raise Misconfigured(
             f"--as works with the sample accounts of the demo issuer only, and {settings.home} has none; "
-            "set the demo up with: kustos demo --once"
+            "set the demo up in a home of its own: KUSTOS_HOME=FOLDER kustos demo --once"
         )
     return {"Authorization": f"Bearer {issuer.token(who)}"}
 
