@@ -97,7 +97,9 @@ def serve(host: str | None, port: int | None) -> None:
 @click.option("--watch", is_flag=True, help="Stay and take in changes as they happen.")
 @click.option("--confirm-deletions", is_flag=True, help="Believe a source that suddenly lost most of its documents.")
 @click.option("--moved", is_flag=True, help="Accept that a source is in another folder than before.")
-@click.option("--rebuild", is_flag=True, help="Build the index anew from the catalog, say for another model; needs no PATH.")
+@click.option(
+    "--rebuild", is_flag=True, help="Build the index anew from the catalog, say for another model; needs no PATH."
+)
 @JSON
 @typed_failures
 def ingest(
