@@ -132,17 +132,18 @@ def issuer(keys: Mapping[str, Mapping[str, object]] | None = None) -> Issuer:
     return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), StaticKeys(keys or {KID: jwk(signing_key())}))
 
 
-def claims(**changes: object) -> dict[str, Any]:
+def claims(issued_at: int | None = None, **changes: object) -> dict[str, Any]:
     """Claims of a valid token of Ann, who is in no group; `...` takes a claim out."""
-    now = int(time.time())
-    usual = {"iss": ISSUER, "aud": AUDIENCE, "azp": "web", "typ": "Bearer", "sub": "ann", "iat": now, "exp": now + 300}
+    iat = int(time.time()) if issued_at is None else issued_at
+    usual = {"iss": ISSUER, "aud": AUDIENCE, "azp": "web", "typ": "Bearer", "sub": "ann", "iat": iat, "exp": iat + 3600}
     usual |= {"groups": [], "realm_access": {"roles": []}}
     return {name: value for name, value in {**usual, **changes}.items() if value is not ...}
 
 
-def token(**changes: object) -> str:
+def token(issued_at: int | None = None, **changes: object) -> str:
     """A signed token with these claims, whatever they are."""
-    return jwt.PyJWS().encode(json.dumps(claims(**changes)).encode(), signing_key(), "RS256", headers={"kid": KID})
+    payload = json.dumps(claims(issued_at, **changes)).encode()
+    return jwt.PyJWS().encode(payload, signing_key(), "RS256", headers={"kid": KID})
 
 
 def person(subject: str, *, groups: Sequence[str] = (), roles: Sequence[str] = ()) -> dict[str, str]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from functools import partial
 
 import httpx
 import jwt
@@ -19,9 +20,11 @@ from api.auth import LEEWAY_S, MAX_TOKEN_BYTES, Identity
 from api.jwks import COOL_DOWN_S, MAX_AGE_S, HttpKeys
 from rag.access import principals
 from rag.errors import NotAuthenticated, Unavailable
-from tests.library import AUDIENCE, ISSUER, KID, REALM, TENANT, claims, issuer, jwk, segment, signing_key, token
+from tests import library
+from tests.library import AUDIENCE, ISSUER, KID, REALM, TENANT, issuer, jwk, segment, signing_key
 
-NOW = int(time.time())
+NOW = int(time.time())  # the clock of issuer and service here, however late in a run a test comes
+claims, token = partial(library.claims, NOW), partial(library.token, NOW)
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 USER = principals.user(REALM, "ann")
 
@@ -170,7 +173,8 @@ def test_tv_12_the_issuer_is_compared_exactly(url) -> None:
 def test_tv_13_another_realms_key_does_not_sign_for_this_one() -> None:
     elsewhere = "https://id.example/realms/other"
     other = issuer({KID: jwk(OTHER_KEY)})
-    both = Identity([issuer(), type(other)(elsewhere, AUDIENCE, "other", "other", frozenset({"web"}), other.keys)])
+    theirs = type(other)(elsewhere, AUDIENCE, "other", "other", frozenset({"web"}), other.keys)
+    both = Identity([issuer(), theirs], clock=lambda: NOW)
     assert both.caller(signed({"kid": KID}, claims(iss=elsewhere), OTHER_KEY)).tenant == "other"
     with pytest.raises(NotAuthenticated):
         both.caller(signed({"kid": KID}, claims(), OTHER_KEY))
