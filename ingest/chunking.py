@@ -44,6 +44,11 @@ class _Section:
     elements: tuple[Element, ...]
     spans: tuple[Span, ...]
 
+    def within(self, span: Span) -> list[Element]:
+        """The elements of which `span` holds something."""
+        pairs = zip(self.elements, self.spans, strict=True)
+        return [each for each, its in pairs if its.start < span.end and span.start < its.end]
+
 
 class Chunker:
     """Chunks by heading, page and slide.
@@ -77,6 +82,7 @@ class Chunker:
                 part = text[span.start : span.end]
                 its_language = detect_language(part) if len(part) >= TELLING_CHARS else language
                 content = content_hash(path, part, its_language)
+                held = section.within(span)
                 chunks.append(
                     Chunk(
                         id=chunk_id(document_id, content, occurrences[content]),
@@ -89,6 +95,8 @@ class Chunker:
                         end=span.end,
                         language=its_language,
                         content_hash=content,
+                        boxes=tuple(each.box for each in held if each.box),
+                        confidence=min((each.confidence for each in held if each.confidence is not None), default=None),
                     )
                 )
                 occurrences[content] += 1

@@ -6,7 +6,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+
+from rag.documents import Box
 
 SEPARATOR = "\n\n"
 MAX_TITLE_CHARS = 300
@@ -50,21 +53,44 @@ class Element:
         text: never blank in a finished extraction; a table holds one line per row.
         level: of a heading, from 1 (outermost); of a title 0; without meaning elsewhere.
         page: page or slide number from 1; None where the format has none.
+        box: where it stands on that page; None where the format has no pages to look at.
+        confidence: of character recognition, 0 to 1; None where nothing had to be recognised.
     """
 
     kind: ElementKind
     text: str
     level: int = 0
     page: int | None = None
+    box: Box | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file inside another one: of a mail, a PDF portfolio or an archive. `name` is data, never a path to write to."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What one file holds. `title` is empty where the file does not name itself."""
+    """What one file holds.
+
+    Attributes:
+        title: empty where the file does not name itself.
+        author: as the file names it; empty where it does not.
+        created_at, modified_at: as the file says, in UTC; None where it does not, or says nonsense.
+        attachments: files inside it, in order; each becomes a document of its own under the rights of this one.
+    """
 
     title: str
     elements: tuple[Element, ...]
     media_type: str
+    author: str = ""
+    created_at: datetime | None = None
+    modified_at: datetime | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +122,17 @@ def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
     """The same with clean texts, without blank elements, titled by its first heading where that is allowed to."""
     elements = tuple(replace(each, text=text) for each in raw.elements if (text := clean(each.text)))
     title = (_visible_title(elements) if titled_by_heading else "") or raw.title
-    return Extraction(" ".join(clean(title).split())[:MAX_TITLE_CHARS], elements, str(raw.media_type))
+    return replace(
+        raw,
+        title=_one_line(title),
+        elements=elements,
+        media_type=str(raw.media_type),
+        author=_one_line(raw.author),
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())[:MAX_TITLE_CHARS]
 
 
 def _visible_title(elements: Sequence[Element]) -> str:

@@ -35,6 +35,19 @@ def chunk_id(document: str, content_hash: str, occurrence: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Where something stands on its page, as shares of the page's width and height from the top left corner.
+
+    All four are between 0 and 1, `left` below `right` and `top` below `bottom`, whatever the resolution of an image.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of one version of a document, small enough to embed and to quote.
 
@@ -46,6 +59,9 @@ class Chunk:
         start, end: character span in the document's extracted text.
         language: ISO 639-1 code.
         content_hash: sha256 hex of `indexed_text` and the language; equal hash, equal vectors.
+        boxes: where the text stands on `page`, in reading order; none where the format has no pages to look at.
+        confidence: of character recognition, 0 to 1, the lowest of what the chunk holds; None where nothing had to be
+            recognised.
     """
 
     id: str
@@ -58,6 +74,8 @@ class Chunk:
     end: int
     language: str
     content_hash: str
+    boxes: tuple[Box, ...] = ()
+    confidence: float | None = None
 
     @property
     def indexed_text(self) -> str:
@@ -76,7 +94,14 @@ def content_hash(heading_path: tuple[str, ...], text: str, language: str) -> str
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document as the catalog knows it. `version` is the sha256 hex of the bytes that were read."""
+    """One document as the catalog knows it.
+
+    Attributes:
+        version: sha256 hex of the bytes that were read.
+        author: as the file names it; empty where it does not.
+        created_at: as the file says; None where it does not.
+        parent_id: the document that this one was attached to or packed into, whose rights govern it too.
+    """
 
     id: str
     tenant: str
@@ -90,6 +115,9 @@ class Document:
     bytes: int
     modified_at: datetime | None
     passages: int
+    author: str = ""
+    created_at: datetime | None = None
+    parent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import astuple, fields
 from functools import lru_cache
 from itertools import islice
 
 from rag.access.acl import Acl
 from rag.access.principals import Principal
-from rag.documents import Chunk, Document
+from rag.documents import Box, Chunk, Document
 from rag.stores.catalog_schema import acls, chunks, documents
 
 DOCUMENT = tuple(documents.c[field.name] for field in fields(Document))
-CHUNK = tuple(chunks.c[field.name] for field in fields(Chunk))
+_CHUNK_FIELDS = tuple(field.name for field in fields(Chunk))
+CHUNK = tuple(chunks.c[name] for name in _CHUNK_FIELDS)
 ACL = (acls.c.allow, acls.c.deny)
 
 
@@ -25,8 +26,17 @@ def document(values: Iterable[object]) -> Document:
 
 def chunk(values: Iterable[object]) -> Chunk:
     """The chunk of a row selected by `CHUNK`."""
-    identifier, document_id, ordinal, text, headings, *rest = values
-    return Chunk(identifier, document_id, ordinal, text, tuple(json.loads(str(headings))), *rest)  # type: ignore[arg-type]
+    row = dict(zip(_CHUNK_FIELDS, values, strict=True))
+    row["heading_path"] = tuple(json.loads(str(row["heading_path"])))
+    row["boxes"] = tuple(Box(*each) for each in json.loads(str(row["boxes"])))
+    return Chunk(**row)  # type: ignore[arg-type]
+
+
+def chunk_columns(value: Chunk) -> dict[str, object]:
+    row = {name: getattr(value, name) for name in _CHUNK_FIELDS}
+    row["heading_path"] = json.dumps(value.heading_path, ensure_ascii=False)
+    row["boxes"] = json.dumps([astuple(each) for each in value.boxes])
+    return row
 
 
 @lru_cache(maxsize=10_000)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -65,9 +66,13 @@ documents = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("modified_at", DateTime(timezone=True)),
     Column("passages", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True)),
+    Column("parent_id", String(36), ForeignKey("documents.id", ondelete="CASCADE")),
     Column("ingested_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("tenant", "source", "item_id"),
     Index(None, "acl_id"),
+    Index(None, "parent_id"),
     Index(None, "tenant", "uri"),
 )
 
@@ -96,6 +101,8 @@ chunks = Table(
     Column("end", Integer, nullable=False),
     Column("language", String(8), nullable=False),
     Column("content_hash", String(64), nullable=False),
+    Column("boxes", Text, nullable=False),  # JSON array of [left, top, right, bottom]
+    Column("confidence", Float),
     UniqueConstraint("document_id", "ordinal"),
 )
 

@@ -22,7 +22,7 @@ from rag.documents import Chunk, Document, acl_id
 from rag.errors import RefusalReason
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_reading import IDS_A_STATEMENT
-from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk
+from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions
 
 DOCUMENTS_A_TRANSACTION = 1_000
@@ -316,7 +316,7 @@ class CatalogWriter:
         if not connection.execute(update(documents).where(documents.c.id == about.id).values(**row)).rowcount:
             connection.execute(insert(documents).values(**row))
         if new.chunks:
-            connection.execute(insert(chunks), [_chunk_row(each) for each in new.chunks])
+            connection.execute(insert(chunks), [chunk_columns(each) for each in new.chunks])
         history = {"document_id": about.id, "version": about.version, "acl_id": about.acl_id}
         connection.execute(insert(versions).values(**history, passages=about.passages, at=now))
         kept = {each.id for each in new.chunks}
@@ -336,11 +336,6 @@ _CHANGE_PLACE = (
 )
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
-
-
-def _chunk_row(each: Chunk) -> dict[str, object]:
-    row = {field.name: getattr(each, field.name) for field in fields(Chunk)}
-    return {**row, "heading_path": json.dumps(each.heading_path, ensure_ascii=False)}
 
 
 def _batches(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -127,12 +127,19 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("passages", sa.Integer(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("parent_id", sa.String(length=36), nullable=True),
         sa.Column("ingested_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["acl_id"], ["acls.id"], name=op.f("fk_documents_acl_id_acls")),
+        sa.ForeignKeyConstraint(
+            ["parent_id"], ["documents.id"], name=op.f("fk_documents_parent_id_documents"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
         sa.UniqueConstraint("tenant", "source", "item_id", name=op.f("uq_documents_tenant_source_item_id")),
     )
     op.create_index(op.f("ix_documents_acl_id"), "documents", ["acl_id"], unique=False)
+    op.create_index(op.f("ix_documents_parent_id"), "documents", ["parent_id"], unique=False)
     op.create_index(op.f("ix_documents_tenant_uri"), "documents", ["tenant", "uri"], unique=False)
     op.create_table(
         "chunks",
@@ -146,6 +153,8 @@ def upgrade() -> None:
         sa.Column("end", sa.Integer(), nullable=False),
         sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("content_hash", sa.String(length=64), nullable=False),
+        sa.Column("boxes", sa.Text(), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["document_id"], ["documents.id"], name=op.f("fk_chunks_document_id_documents"), ondelete="CASCADE"
         ),
