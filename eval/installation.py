@@ -14,6 +14,7 @@ from eval.corpus import SOURCE, Corpus, parse
 from eval.leakage import Opened
 from ingest.chunking import Chunker
 from ingest.pipeline import Ingestion
+from ingest.reading import DocumentReader
 from ingest.progress import SyncProgress
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
@@ -112,9 +113,7 @@ def installed(
                 kustos.index_writer,
                 embedder=source,
                 lexical=kustos.lexical,
-                detector=kustos.detector,
-                chunker=Chunker(source.count_tokens),
-                parse=parse,
+                reader=DocumentReader(own.tenant, parse, Chunker(source.count_tokens), kustos.detector),
             )
             report = ingestion.sync(corpus, progress=progress)
             ids = {document_id(own.tenant, SOURCE, each): each for each in corpus.ids}

@@ -36,6 +36,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
     # Imported here because LlamaIndex takes longer to load than a question takes to answer.
     from ingest.chunking import Chunker
     from ingest.pipeline import Ingestion
+    from ingest.reading import DocumentReader
     from ingest.sandbox import ParserPool
 
     settings = records.settings
@@ -48,11 +49,14 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
             index,
             embedder=embedder,
             lexical=lexical,
-            detector=detector,
-            chunker=Chunker(embedder.count_tokens),
-            parse=pool.parse,
+            reader=DocumentReader(
+                settings.tenant,
+                pool.parse,
+                Chunker(embedder.count_tokens),
+                detector,
+                decided_by=pool.decided_by,
+            ),
             readers=workers,
-            decided_by=pool.decided_by,
         )
 
 

@@ -8,33 +8,28 @@ commit is taken out again by the next run; what the catalog has dropped is never
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
-from connectors.base import Connector, Item, ItemChanged, ItemGone, Listing, Problem
-from ingest.chunking import Chunker
-from ingest.extraction import Extraction
+from connectors.base import Connector, Item, Listing, Problem
 from ingest.plan import AccessChange, KnownDocument, Plan, plan
 from ingest.progress import Silent, SyncProgress
 from ingest.read_ahead import ReadAhead
+from ingest.reading import DocumentReader
 from rag.access.acl import Acl
-from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
-from rag.errors import BadInput, DocumentRefused, RefusalReason
-from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
-from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
+from rag.documents import Chunk, IndexPoint, acl_id
+from rag.errors import BadInput
+from rag.ports import ChunkWriter, Embedder, LexicalEncoder, OnProgress
+from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, TaskKind
 
 CHUNKS_A_BATCH = 128  # embedded and committed together; fewer lose less at a crash
 CHUNKS_AT_LEAST = 16  # so many are not kept waiting for more where the readers are slower than the embedder
 CHUNKS_AHEAD = 4 * CHUNKS_A_BATCH  # read and waiting to be embedded
 POINTS_A_WRITE = 1_000
-
-Parse = Callable[[bytes, str], Extraction]
-"""Bytes and name of a file to what is in it; raises DocumentRefused."""
 
 _T = TypeVar("_T")
 
@@ -68,25 +63,14 @@ class SyncReport:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One item after reading: a new version, a refusal, or nothing to write."""
-
-    item: Item
-    version: NewVersion | None = None
-    refusal: DocumentRefused | None = None
-
-
 class Ingestion:
     """Brings catalog and index to the state of a source. One at a time per tenant.
 
     Args:
-        readers: documents read at the same time, while others are embedded.
-        decided_by: what decides whether a document can be read: limits and parsers. What another one refused is read
-            again.
+        readers: items read at the same time, while others are embedded.
     """
 
-    def __init__(  # noqa: PLR0913  the parts of a pipeline, each by its name
+    def __init__(
         self,
         tenant: str,
         catalog: CatalogWriter,
@@ -94,22 +78,16 @@ class Ingestion:
         *,
         embedder: Embedder,
         lexical: LexicalEncoder,
-        detector: LanguageDetector,
-        chunker: Chunker,
-        parse: Parse,
+        reader: DocumentReader,
         readers: int = 2,
-        decided_by: str = "",
     ) -> None:
         self._tenant = tenant
         self._catalog = catalog
         self._index = index
         self._embedder = embedder
         self._lexical = lexical
-        self._detector = detector
-        self._chunker = chunker
-        self._parse = parse
+        self._reader = reader
         self._readers = readers
-        self._decided_by = decided_by
 
     def sync(
         self,
@@ -166,8 +144,9 @@ class Ingestion:
 
     def write(self, versions: Sequence[NewVersion], on_embedded: OnProgress | None = None) -> int:
         """Embeds what is new in `versions`, writes its points, makes the versions current. Returns texts embedded."""
-        known = self._catalog.chunk_ids([each.document.id for each in versions])
-        fresh = [(each.document, chunk) for each in versions for chunk in each.chunks if chunk.id not in known]
+        families = [each for version in versions for each in version.family]
+        known = self._catalog.chunk_ids([each.document.id for each in families])
+        fresh = [(each.document, chunk) for each in families for chunk in each.chunks if chunk.id not in known]
         if fresh:
             self._catalog.intend([chunk.id for _, chunk in fresh])
             places = {each.document.acl_id: self._catalog.acl_of(each.document.acl_id) for each in versions}
@@ -208,7 +187,7 @@ class Ingestion:
     def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
         known = [
             KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference, each.refused)
-            for each in self._catalog.known(source, self._decided_by)
+            for each in self._catalog.known(source, self._reader.decided_by)
         ]
         return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
 
@@ -233,19 +212,26 @@ class Ingestion:
         progress.listed(len(items))
         waiting: list[NewVersion] = []
         reading = ReadAhead(
-            items, partial(self._read, connector), readers=self._readers, weigh=_passages, budget=CHUNKS_AHEAD
+            items,
+            partial(self._reader.read, connector),
+            readers=self._readers,
+            weigh=lambda read: read.passages,
+            budget=CHUNKS_AHEAD,
         )
         with closing(iter(reading)) as results:
             for read in results:
                 progress.read(read.item.name)
                 if read.refusal:
-                    self._refuse(connector.source, read.item, read.refusal, report)
-                elif read.version:
-                    waiting.append(read.version)
-                    progress.chunked(len(read.version.chunks))
-                else:
+                    self._catalog.refuse(read.refusal)
+                elif not read.version:
                     report.deferred.append(read.item.uri)
-                if sum(len(each.chunks) for each in waiting) >= (CHUNKS_A_BATCH if reading.ready else CHUNKS_AT_LEAST):
+                    continue
+                else:
+                    waiting.append(read.version)
+                    progress.chunked(read.passages)
+                report.refused += [(each.uri, f"{each.reason.value}: {each.detail}") for each in read.refusals]
+                chunks = sum(len(each.chunks) for version in waiting for each in version.family)
+                if chunks >= (CHUNKS_A_BATCH if reading.ready else CHUNKS_AT_LEAST):
                     self._flush(waiting, report, progress)
         self._flush(waiting, report, progress)
 
@@ -253,54 +239,11 @@ class Ingestion:
         if not waiting:
             return
         report.embedded += self.write(waiting, progress.embedded)
-        report.written += len(waiting)
-        report.chunks += sum(len(each.chunks) for each in waiting)
+        families = [each for version in waiting for each in version.family]
+        report.written += len(families)
+        report.chunks += sum(len(each.chunks) for each in families)
         waiting.clear()
         self.follow()
-
-    def _refuse(self, source: str, item: Item, refusal: DocumentRefused, report: SyncReport) -> None:
-        self._catalog.refuse(
-            Refusal(
-                document_id=document_id(self._tenant, source, item.item_id),
-                source=source,
-                item_id=item.item_id,
-                uri=item.uri,
-                change_token=item.change_token,
-                acl_id=acl_id(self._tenant, source, item.acl_reference),
-                reason=refusal.reason,
-                detail=refusal.detail,
-                decided_by=self._decided_by,
-            )
-        )
-        report.refused.append((item.uri, str(refusal)))
-
-    def _read(self, connector: Connector, item: Item) -> _Read:
-        identifier = document_id(self._tenant, connector.source, item.item_id)
-        try:
-            data = connector.fetch(item)
-            extraction = self._parse(data, item.name)
-            chunks = self._chunker.chunk(identifier, extraction, self._detector.detect)
-        except (ItemChanged, ItemGone):
-            return _Read(item)
-        except DocumentRefused as refusal:
-            return _Read(item, refusal=refusal)
-        if not chunks:
-            return _Read(item, refusal=DocumentRefused(RefusalReason.NO_TEXT, "there is no text in it"))
-        about = Document(
-            id=identifier,
-            tenant=self._tenant,
-            source=connector.source,
-            uri=item.uri,
-            title=extraction.title or item.name,
-            media_type=extraction.media_type,
-            language=_main_language(chunks),
-            version=hashlib.sha256(data).hexdigest(),
-            acl_id=acl_id(self._tenant, connector.source, item.acl_reference),
-            bytes=len(data),
-            modified_at=item.modified_at,
-            passages=len(chunks),
-        )
-        return _Read(item, version=NewVersion(about, item.item_id, item.change_token, chunks))
 
     def _write_points(self, chunks: Iterable[tuple[Chunk, str, str, Acl]], on_embedded: OnProgress | None) -> int:
         number = 0
@@ -329,17 +272,6 @@ class Ingestion:
     def _follow_move(self, documents: Sequence[str]) -> None:
         for place, moved in self._catalog.governed(documents).items():
             self._index.move(moved, place, self._catalog.acl_of(place))
-
-
-def _passages(read: _Read) -> int:
-    return len(read.version.chunks) if read.version else 0
-
-
-def _main_language(chunks: Sequence[Chunk]) -> str:
-    lengths: dict[str, int] = {}
-    for chunk in chunks:
-        lengths[chunk.language] = lengths.get(chunk.language, 0) + len(chunk.text)
-    return max(sorted(lengths), key=lambda language: lengths[language])
 
 
 def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:

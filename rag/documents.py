@@ -17,6 +17,14 @@ def document_id(tenant: str, source: str, item: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\0".join(("document", tenant, source, item))))
 
 
+def attachment_id(parent: str, name: str, occurrence: int) -> str:
+    """UUID of the file `name` inside the document `parent`; `occurrence` from 1 tells equal names apart.
+
+    No item of a source can have such an id, whatever it is called (IN-14).
+    """
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(("attachment", parent, name, str(occurrence)))))
+
+
 def acl_id(tenant: str, source: str, reference: str) -> str:
     """UUID of the place in a source whose rights govern documents, for instance a folder with a sidecar.
 
@@ -100,7 +108,8 @@ class Document:
         version: sha256 hex of the bytes that were read.
         author: as the file names it; empty where it does not.
         created_at: as the file says; None where it does not.
-        parent_id: the document that this one was attached to or packed into, whose rights govern it too.
+        parent_id: the listed document that this one came in, attached or packed, at whatever depth; its rights are
+            those of that one.
     """
 
     id: str

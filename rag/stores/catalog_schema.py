@@ -55,7 +55,7 @@ documents = Table(
     Column("id", String(36), primary_key=True),
     Column("tenant", String(200), nullable=False),
     Column("source", String(200), nullable=False),
-    Column("item_id", Text, nullable=False),
+    Column("item_id", Text),  # of the source; none for a file inside another one
     Column("uri", _Uri, nullable=False),
     Column("title", Text, nullable=False),
     Column("media_type", String(200), nullable=False),
@@ -112,7 +112,8 @@ refusals = Table(
     Column("document_id", String(36), primary_key=True),
     Column("tenant", String(200), nullable=False),
     Column("source", String(200), nullable=False),
-    Column("item_id", Text, nullable=False),
+    Column("item_id", Text),
+    Column("parent_id", String(36)),
     Column("uri", Text, nullable=False),
     Column("change_token", Text, nullable=False),
     Column("acl_id", String(36), nullable=False),
@@ -123,6 +124,7 @@ refusals = Table(
     ),  # limits and parser version; another one deserves another attempt
     Column("at", DateTime(timezone=True), nullable=False),
     Index(None, "tenant", "source"),
+    Index(None, "parent_id"),
 )
 
 memberships = Table(

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
@@ -52,27 +52,41 @@ class KnownItem:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """One version of a document, read and cut, ready to become current."""
+    """One version of a document, read and cut, ready to become current.
+
+    Attributes:
+        item_id: None for a file inside another one.
+        inside: versions of all the files inside it; those of before that are not among them leave.
+        refused: the files inside it that could not be read.
+    """
 
     document: Document
-    item_id: str
+    item_id: str | None
     change_token: str
     chunks: Sequence[Chunk]
+    inside: Sequence[NewVersion] = ()
+    refused: Sequence[Refusal] = ()
+
+    @property
+    def family(self) -> Sequence[NewVersion]:
+        """This version and those inside it."""
+        return (self, *self.inside)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An item that could not be read."""
+    """An item, or a file inside one, that could not be read."""
 
     document_id: str
     source: str
-    item_id: str
+    item_id: str | None
     uri: str
     change_token: str
     acl_id: str
     reason: RefusalReason
     detail: str
     decided_by: str = ""
+    parent_id: str | None = None
 
 
 class TaskKind(StrEnum):
@@ -100,20 +114,28 @@ class CatalogWriter:
 
         Args:
             decided_by: what would decide about a refusal today. Refusals that something else decided have the change
-                token "", which asks for another attempt.
+                token "", which asks for another attempt; so have items with such a refusal inside.
         """
         current = (
             select(*_KNOWN_OF_DOCUMENT, acls.c.reference)
             .join(acls, acls.c.id == documents.c.acl_id)
-            .where(documents.c.tenant == self._tenant, documents.c.source == source)
+            .where(documents.c.tenant == self._tenant, documents.c.source == source, documents.c.parent_id.is_(None))
         )
         refused = (
             select(*_KNOWN_OF_REFUSAL, refusals.c.decided_by, acls.c.reference)
             .join(acls, acls.c.id == refusals.c.acl_id)
-            .where(refusals.c.tenant == self._tenant, refusals.c.source == source)
+            .where(refusals.c.tenant == self._tenant, refusals.c.source == source, refusals.c.parent_id.is_(None))
+        )
+        improvable = select(refusals.c.parent_id).where(
+            refusals.c.tenant == self._tenant,
+            refusals.c.source == source,
+            refusals.c.parent_id.is_not(None),
+            refusals.c.decided_by != decided_by,
         )
         with self._catalog.reading() as connection:
             items = {row.id: KnownItem(*row) for row in connection.execute(current)}
+            for parent in set(connection.execute(improvable).scalars()) & items.keys():
+                items[parent] = replace(items[parent], change_token="")
             for row in connection.execute(refused):
                 token = row.change_token if row.decided_by == decided_by else ""
                 items[row.document_id] = KnownItem(
@@ -176,22 +198,28 @@ class CatalogWriter:
                 self._regovern(place, batch)
 
     def _regovern(self, place: str, document_ids: Sequence[str]) -> None:
-        moved = update(documents).where(documents.c.id.in_(document_ids)).values(acl_id=place)
         with self._catalog.writing() as connection:
-            if connection.execute(moved).rowcount:
-                self._enqueue(connection, TaskKind.MOVE, document_ids)
-            connection.execute(update(refusals).where(refusals.c.document_id.in_(document_ids)).values(acl_id=place))
+            families = _families(connection, document_ids)
+            if families:
+                connection.execute(update(documents).where(documents.c.id.in_(families)).values(acl_id=place))
+                self._enqueue(connection, TaskKind.MOVE, families)
+            connection.execute(update(refusals).where(_refused(document_ids)).values(acl_id=place))
 
     def remove(self, document_ids: Sequence[str]) -> None:
         """Removes documents with all their passages, and refusals."""
         for batch in _batches(document_ids, DOCUMENTS_A_TRANSACTION):
-            theirs = select(chunks.c.id).where(chunks.c.document_id.in_(batch))
             with self._catalog.writing() as connection:
-                gone = connection.execute(theirs).scalars().all()
-                self._enqueue(connection, TaskKind.SETTLE, *_batches(gone, IDS_A_STATEMENT))
-                connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
-                connection.execute(delete(documents).where(documents.c.id.in_(batch)))
-                connection.execute(delete(refusals).where(refusals.c.document_id.in_(batch)))
+                self._remove(connection, _families(connection, batch))
+                connection.execute(delete(refusals).where(_refused(batch)))
+
+    def _remove(self, connection: Connection, document_ids: Sequence[str]) -> None:
+        batches = list(_batches(document_ids, IDS_A_STATEMENT))
+        for batch in batches:  # all before the first deletion, which takes with it what is inside a document
+            gone = connection.execute(select(chunks.c.id).where(chunks.c.document_id.in_(batch))).scalars().all()
+            self._enqueue(connection, TaskKind.SETTLE, *_batches(gone, IDS_A_STATEMENT))
+        for batch in batches:
+            connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
+            connection.execute(delete(documents).where(documents.c.id.in_(batch)))
 
     def chunk_ids(self, document_ids: Sequence[str]) -> set[str]:
         """Ids of the current chunks of these documents; their points are in the index already."""
@@ -213,18 +241,19 @@ class CatalogWriter:
             self._enqueue(connection, TaskKind.SETTLE, *_batches(chunk_ids, IDS_A_STATEMENT))
 
     def commit(self, new_versions: Sequence[NewVersion]) -> None:
-        """Makes versions current, all in one transaction; what they replace leaves with it."""
+        """Makes versions current with what is inside them, all in one transaction; what they replace leaves with it."""
         now = datetime.now(UTC)
         with self._catalog.writing() as connection:
             for new in new_versions:
-                self._commit(connection, new, now)
+                for each in new.family:
+                    self._commit(connection, each, now)
+                self._settle_inside(connection, new, now)
 
     def refuse(self, refusal: Refusal) -> None:
         """Records that an item cannot be read. An earlier version of it stays, under the rights of today."""
-        row = {**asdict(refusal), "tenant": self._tenant, "reason": refusal.reason.value, "at": datetime.now(UTC)}
         with self._catalog.writing() as connection:
             connection.execute(delete(refusals).where(refusals.c.document_id == refusal.document_id))
-            connection.execute(insert(refusals), row)
+            connection.execute(insert(refusals), self._refusal_row(refusal, datetime.now(UTC)))
 
     def complete(self, source: str, connector: str, root: str, cursor: str) -> None:
         """Stores the cursor of a sync whose work is committed."""
@@ -323,6 +352,19 @@ class CatalogWriter:
         if gone := [each for each in before if each not in kept]:
             self._enqueue(connection, TaskKind.SETTLE, gone)
 
+    def _settle_inside(self, connection: Connection, new: NewVersion, now: datetime) -> None:
+        """Takes out what was inside the version of before and no longer is; notes what of today cannot be read."""
+        about = new.document.id
+        held = select(documents.c.id).where(documents.c.parent_id == about)
+        kept = {each.document.id for each in new.inside}
+        self._remove(connection, [each for each in connection.execute(held).scalars() if each not in kept])
+        connection.execute(delete(refusals).where(refusals.c.parent_id == about))
+        if new.refused:
+            connection.execute(insert(refusals), [self._refusal_row(each, now) for each in new.refused])
+
+    def _refusal_row(self, refusal: Refusal, now: datetime) -> dict[str, object]:
+        return {**asdict(refusal), "tenant": self._tenant, "reason": refusal.reason.value, "at": now}
+
     def _enqueue(self, connection: Connection, kind: TaskKind, *subjects: Sequence[str]) -> None:
         about = {"tenant": self._tenant, "kind": kind.value, "at": datetime.now(UTC)}
         if rows := [{**about, "subject": json.dumps(list(each))} for each in subjects]:
@@ -336,6 +378,16 @@ _CHANGE_PLACE = (
 )
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
+
+
+def _families(connection: Connection, document_ids: Sequence[str]) -> Sequence[str]:
+    """Those of the documents that are there, and what is inside them."""
+    family = documents.c.id.in_(document_ids) | documents.c.parent_id.in_(document_ids)
+    return connection.execute(select(documents.c.id).where(family)).scalars().all()
+
+
+def _refused(document_ids: Sequence[str]) -> ColumnElement[bool]:
+    return refusals.c.document_id.in_(document_ids) | refusals.c.parent_id.in_(document_ids)
 
 
 def _batches(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete
 
 from ingest.pipeline import Ingestion
+from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
@@ -104,9 +105,7 @@ class Stores:
             fuse.around(self.index.writer),
             embedder=fuse.around(WordEmbedder()),
             lexical=self._lexical,
-            detector=self._detector,
-            chunker=chunker_by_line(),
-            parse=parse_lines,
+            reader=DocumentReader(tenant, parse_lines, chunker_by_line(), self._detector),
         )
 
     def _move_in_next_door(self) -> None:

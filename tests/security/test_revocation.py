@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ingest.pipeline import Ingestion
+from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, user
 from rag.documents import IndexPoint, acl_id
@@ -220,7 +221,5 @@ def _ingestion(world: World) -> Ingestion:
         world.index(),
         embedder=WordEmbedder(),
         lexical=WordEncoder(),
-        detector=GermanOrEnglish(),
-        chunker=chunker_by_line(),
-        parse=parse_lines,
+        reader=DocumentReader(TENANT, parse_lines, chunker_by_line(), GermanOrEnglish()),
     )

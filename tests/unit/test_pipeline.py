@@ -11,6 +11,7 @@ import pytest
 
 from connectors.base import ItemChanged, ItemGone
 from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
+from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.access.principals import Principal, group, user
 from rag.documents import IndexPoint, document_id
@@ -70,10 +71,9 @@ class World:
             self._watched(self.index),
             embedder=self._watched(self.embedder),
             lexical=WordEncoder(),
-            detector=GermanOrEnglish(),
-            chunker=chunker_by_line(),
-            parse=parse_lines,
-            decided_by=self.decided_by,
+            reader=DocumentReader(
+                TENANT, parse_lines, chunker_by_line(), GermanOrEnglish(), decided_by=self.decided_by
+            ),
         )
 
     def sync(self, *, confirm_deletions: bool = False) -> SyncReport:

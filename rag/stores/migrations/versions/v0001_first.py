@@ -83,7 +83,8 @@ def upgrade() -> None:
         sa.Column("document_id", sa.String(length=36), nullable=False),
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
-        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=True),
+        sa.Column("parent_id", sa.String(length=36), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("change_token", sa.Text(), nullable=False),
         sa.Column("acl_id", sa.String(length=36), nullable=False),
@@ -93,6 +94,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("document_id", name=op.f("pk_refusals")),
     )
+    op.create_index(op.f("ix_refusals_parent_id"), "refusals", ["parent_id"], unique=False)
     op.create_index(op.f("ix_refusals_tenant_source"), "refusals", ["tenant", "source"], unique=False)
     op.create_table(
         "revisions",
@@ -116,7 +118,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
-        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=True),
         sa.Column("uri", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("media_type", sa.String(length=200), nullable=False),
