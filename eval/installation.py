@@ -14,8 +14,8 @@ from eval.corpus import SOURCE, Corpus, parse
 from eval.leakage import Opened
 from ingest.chunking import Chunker
 from ingest.pipeline import Ingestion
-from ingest.reading import DocumentReader
 from ingest.progress import SyncProgress
+from ingest.reading import DocumentReader
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos, open_kustos
