@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.base import AccessEntry, Item, ItemGone, Listing
 from ingest.chunking import Chunker
-from ingest.extraction import Element, ElementKind, Extraction, finished
+from ingest.extraction import Attachment, Element, ElementKind, Extraction, finished
 from rag.access.acl import Acl
 from rag.errors import DocumentRefused, RefusalReason
 
@@ -38,8 +39,10 @@ class MemorySource:
     _items: dict[str, tuple[Item, bytes]] = field(default_factory=dict)
     _edits: int = 0
 
-    def write(self, name: str, text: str, place: str = "p") -> None:
+    def write(self, name: str, text: str, place: str = "p", *, inside: Iterable[str] = ()) -> None:
+        """`inside`: lines made by `attached`."""
         self._edits += 1
+        text = "\n".join((text, *inside))
         token, data = str(self._edits), text.encode()
         item = Item(name, f"file://{self.source}/{name}", name, "text/plain", len(data), _THEN, token, place)
         self._items[name] = (item, data)
@@ -80,11 +83,19 @@ def _with_token(item: Item, token: str) -> Item:
 
 
 def parse_lines(data: bytes, name: str) -> Extraction:
-    """Every line a paragraph; a text of one question mark cannot be read."""
+    """Every line a paragraph, or an attachment (`attached`); a text of one question mark cannot be read."""
     if data.decode() == UNREADABLE:
         raise DocumentRefused(RefusalReason.DAMAGED, name)
     lines = data.decode().splitlines()
-    return finished(Extraction("", tuple(Element(ElementKind.PARAGRAPH, line) for line in lines), "text/plain"))
+    inside = tuple(Attachment(*json.loads(line)) for line in lines if line.startswith("["))
+    attachments = tuple(replace(each, data=str(each.data).encode()) for each in inside)
+    paragraphs = tuple(Element(ElementKind.PARAGRAPH, line) for line in lines if not line.startswith("["))
+    return finished(Extraction("", paragraphs, "text/plain", attachments=attachments))
+
+
+def attached(name: str, *lines: str) -> str:
+    """A line of a document that stands for a file inside it, with these lines."""
+    return json.dumps([name, "\n".join(lines)])
 
 
 def chunker_by_line() -> Chunker:

@@ -11,10 +11,10 @@ import pytest
 
 from connectors.base import ItemChanged, ItemGone
 from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
-from ingest.reading import DocumentReader
+from ingest.reading import MAX_INSIDE, MAX_NESTING, DocumentReader
 from rag.access.acl import Acl
 from rag.access.principals import Principal, group, user
-from rag.documents import IndexPoint, document_id
+from rag.documents import IndexPoint, attachment_id, document_id
 from rag.errors import BadInput, DocumentRefused, ModelUnavailable, RefusalReason, SourceUnavailable
 from rag.ports import OnProgress, Stored, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
@@ -22,7 +22,7 @@ from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
 from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
-from tests.memory_source import SOURCE, UNREADABLE, MemorySource, Watched, chunker_by_line, parse_lines
+from tests.memory_source import SOURCE, UNREADABLE, MemorySource, Watched, attached, chunker_by_line, parse_lines
 
 TENANT = "main"
 ANN, BOB = user("acme", "ann"), user("acme", "bob")
@@ -458,6 +458,9 @@ def _before(source: MemorySource) -> None:
         ("r", "kept"),
     ):
         source.write(name, f"one of {name}\ntwo of {name}", place)
+    source.write("c", "one of c", "kept", inside=[attached("x", "in c"), attached("y", "gone from c")])
+    source.write("m", "one of m", "kept", inside=[attached("x", "in m")])
+    source.write("g", attached("x", attached("y", "in g")), "kept")
     source.rights |= {"tightened": FOR_BOTH, "loosened": FOR_ANN, "kept": FOR_BOTH}
 
 
@@ -465,7 +468,7 @@ def _after(source: MemorySource) -> None:
     source.rights |= {"tightened": FOR_ANN, "loosened": FOR_BOTH}
     source.delete("g")
     source.move("m", "tightened")
-    source.write("c", "two of c\nthree of c", "kept")
+    source.write("c", "two of c", "kept", inside=[attached("x", "in c"), attached("z", UNREADABLE)])
     source.write("n", "new", "loosened")
     source.write("r", UNREADABLE, "kept")
 
@@ -528,6 +531,126 @@ def test_an_index_built_anew_from_the_catalog_equals_the_one_that_followed_a_his
     world.index.stored.clear()
     assert world.ingestion().rebuild() == len(followed) == len(world.points())
     assert world.points() == followed
+
+
+# Files inside files
+
+
+def inside(name: str, *path: str) -> str:
+    """Id of a file inside the document `name`."""
+    identifier = document_id(TENANT, SOURCE, name)
+    for each in path:
+        identifier = attachment_id(identifier, each, 1)
+    return identifier
+
+
+def rights_of(world: World, identifier: str) -> tuple[Acl | None, set[tuple[str, ...]]]:
+    """Of one document: in the catalog, and in the index."""
+    stored = CatalogReader(world.catalog).document(TENANT, identifier)
+    points = world.index.stored.values()
+    return stored.acl if stored else None, {each.allow for each in points if each.document_id == identifier}
+
+
+def test_a_file_inside_a_document_is_a_document_of_its_own_under_the_same_rights(world: World) -> None:
+    world.source.write("mail", "dear all", inside=[attached("plan.xlsx", "rows")])
+    world.source.rights["p"] = FOR_ANN
+    report = world.sync()
+    assert (report.listed, report.written, report.chunks) == (1, 2, 2)
+    stored = CatalogReader(world.catalog).document(TENANT, inside("mail", "plan.xlsx"))
+    assert stored
+    assert stored.document.parent_id == document_id(TENANT, SOURCE, "mail")
+    assert stored.document.uri == "file://share/mail!/plan.xlsx"
+    assert stored.document.title == "plan.xlsx"
+    assert rights_of(world, inside("mail", "plan.xlsx")) == (FOR_ANN, texts(ANN))
+    assert world.sync().embedded == 0
+    assert [each.item_id for each in world.writer.known(SOURCE)] == ["mail"]
+
+
+def test_an_archive_without_a_text_of_its_own_is_a_document_with_what_is_in_it(world: World) -> None:
+    world.source.write("zip", attached("mail", "one", attached("table", "two")))
+    assert world.sync().written == 3
+    assert world.texts("zip") == []
+    deep = CatalogReader(world.catalog).document(TENANT, inside("zip", "mail", "table"))
+    assert deep
+    assert deep.document.uri == "file://share/zip!/mail!/table"
+    assert deep.document.parent_id == document_id(TENANT, SOURCE, "zip")
+
+
+def test_what_an_edit_took_out_of_a_document_leaves_and_what_it_left_alone_is_not_embedded_again(world: World) -> None:
+    world.source.write("mail", "one", inside=[attached("a", "kept"), attached("b", "dropped")])
+    world.sync()
+    world.source.write("mail", "two", inside=[attached("c", "new"), attached("a", "kept")])
+    world.sync()
+    assert sorted(world.embedder.texts) == ["new", "two"]
+    assert CatalogReader(world.catalog).document(TENANT, inside("mail", "b")) is None
+    assert {each.document_id for each in world.points().values()} == {
+        inside("mail"), inside("mail", "a"), inside("mail", "c")
+    }  # fmt: skip
+
+
+def test_rc_01_rights_of_a_document_are_those_of_what_is_inside_it_however_they_change(world: World) -> None:
+    world.source.write("mail", "one", inside=[attached("a", "two", attached("b", "three"))])
+    world.source.rights |= {"p": FOR_BOTH, "q": FOR_BOB}
+    world.sync()
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    assert {str(rights_of(world, inside("mail", *path))) for path in ((), ("a",), ("a", "b"))} == {
+        str((FOR_ANN, texts(ANN)))
+    }
+    world.source.move("mail", "q")
+    report = world.sync()
+    assert (report.moved, report.written) == (1, 0)
+    assert rights_of(world, inside("mail", "a", "b")) == (FOR_BOB, texts(BOB))
+    world.source.move("mail", "nobody's")
+    world.sync()
+    assert rights_of(world, inside("mail", "a", "b")) == (Acl.nobody(), texts())
+
+
+def test_rc_12_what_is_inside_a_deleted_document_leaves_with_it(world: World) -> None:
+    world.source.write("mail", "one", inside=[attached("a", "two"), attached("b", UNREADABLE)])
+    world.sync()
+    world.source.delete("mail")
+    assert world.sync().deleted == 1
+    assert (world.points(), world.writer.chunk_count()) == ({}, 0)
+    assert CatalogStatus(world.catalog, TENANT).refusals() == []
+
+
+def test_ft_11_a_file_inside_that_cannot_be_read_costs_only_itself_and_is_tried_again_by_other_parsers(
+    world: World,
+) -> None:
+    world.source.write("mail", "one", inside=[attached("a", UNREADABLE), attached("b", "two")])
+    report = world.sync()
+    assert (report.written, report.refused) == (2, [("file://share/mail!/a", "damaged: a")])
+    world.sync()
+    assert world.source.fetched == []
+    world.decided_by = "a better parser"
+    world.sync()
+    assert world.source.fetched == ["mail"]
+    world.sync()
+    assert world.source.fetched == []
+
+
+def test_in_14_no_item_of_a_source_can_take_the_place_of_a_file_inside_another(world: World) -> None:
+    world.source.write("mail", attached("a", "inside"), "p")
+    world.source.write("mail!/a", "beside", "q")
+    world.source.rights |= {"p": FOR_ANN, "q": FOR_BOB}
+    world.sync()
+    assert rights_of(world, inside("mail", "a")) == (FOR_ANN, texts(ANN))
+    assert world.texts("mail!/a") == ["beside"]
+    stored = world.stored("mail!/a")
+    assert stored
+    assert stored.acl == FOR_BOB
+
+
+def test_in_02_nesting_and_number_of_files_inside_one_are_bounded(world: World) -> None:
+    deep = "end"
+    for level in range(MAX_NESTING + 2):
+        deep = attached(str(level), "level", deep)
+    world.source.write("deep", deep)
+    world.source.write("wide", "\n".join(attached("same name", str(number)) for number in range(MAX_INSIDE + 1)))
+    report = world.sync()
+    assert sorted(reason.split(":")[0] for _, reason in report.refused) == ["too_large", "too_large"]
+    assert report.written == 1 + MAX_NESTING + 1 + MAX_INSIDE
 
 
 # Progress
