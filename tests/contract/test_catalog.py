@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +108,56 @@ def test_a_document_moves_under_another_place(writer, reader) -> None:
     assert reader.document(TENANT, new.document.id).acl == Acl.nobody()
     assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.MOVE, (new.document.id,))]
     assert writer.governed([new.document.id, "gone"]) == {acl_id(TENANT, SOURCE, "none"): [new.document.id]}
+
+
+def family(*names: str, refused: tuple[str, ...] = (), token: str = "1") -> NewVersion:
+    """A mail with a text of its own, files inside it, and files inside it that cannot be read."""
+    mail = version("mail", "dear all", token=token)
+    inside = []
+    for name in names:
+        each = version(f"mail!/{name}", f"text of {name}")
+        inside.append(replace(each, document=replace(each.document, parent_id=mail.document.id), item_id=None))
+    refusals = [
+        Refusal(f"refused-{name}", SOURCE, None, f"file://share/mail!/{name}", token, mail.document.acl_id,
+                RefusalReason.DAMAGED, "", "a parser", mail.document.id)
+        for name in refused
+    ]  # fmt: skip
+    return replace(mail, inside=inside, refused=refusals)
+
+
+def test_what_is_inside_a_document_comes_and_moves_and_goes_with_it(writer, reader, catalog) -> None:
+    mail = family("a", "b", refused=("c",))
+    writer.commit([mail])
+    ids = [each.document.id for each in mail.family]
+    assert [each.item_id for each in writer.known(SOURCE)] == ["mail"]
+    assert {reader.document(TENANT, each).acl for each in ids} == {Acl.of({SALES})}
+    writer.regovern({mail.document.id: acl_id(TENANT, SOURCE, "none")})
+    assert {reader.document(TENANT, each).acl for each in ids} == {Acl.nobody()}
+    assert {each for task in writer.tasks() for each in task.subject} == set(ids)
+    writer.done([task.id for task in writer.tasks()])
+    writer.remove([mail.document.id])
+    assert [reader.document(TENANT, each) for each in ids] == [None, None, None]
+    assert {each for task in writer.tasks() for each in task.subject} == {
+        chunk.id for each in mail.family for chunk in each.chunks
+    }
+    assert CatalogStatus(catalog, TENANT).refusals() == []
+
+
+def test_a_new_version_takes_out_what_is_no_longer_inside_it(writer, reader, catalog) -> None:
+    before, after = family("a", "b", refused=("c", "d")), family("b", refused=("d",), token="2")
+    writer.commit([before])
+    writer.commit([after])
+    gone, stays = before.inside
+    assert reader.document(TENANT, gone.document.id) is None
+    assert reader.document(TENANT, stays.document.id)
+    assert {each for task in writer.tasks() for each in task.subject} == {each.id for each in gone.chunks}
+    assert [each.uri for each in CatalogStatus(catalog, TENANT).refusals()] == ["file://share/mail!/d"]
+
+
+def test_ft_11_a_document_with_something_inside_that_other_parsers_refused_is_tried_again(writer) -> None:
+    writer.commit([family("a", refused=("b",))])
+    assert [each.change_token for each in writer.known(SOURCE, "a parser")] == ["1"]
+    assert [each.change_token for each in writer.known(SOURCE, "a better parser")] == [""]
 
 
 def test_many_documents_move_in_short_transactions_and_few_tasks(writer, reader) -> None:
