@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -53,6 +54,9 @@ class FoundPassage(_Reply):
     heading_path: list[str] = Field(description="Headings above the passage, outermost first.")
     passage: int = Field(description="Number of the passage in its document, from 1.")
     text: str
+    confidence: float | None = Field(
+        description="Of character recognition, 0 to 1, where least sure; null where nothing had to be recognised."
+    )
     rank: int = Field(description="From 1, best first. There are no scores.")
     language: str
 
@@ -77,6 +81,9 @@ class DocumentReply(_Reply):
     bytes: int
     modified_at: datetime | None
     passages: int = Field(description="How many passages it has; they open at /v1/documents/{id}/passages/{n}.")
+    author: str = Field(description="As the file names it; empty where it does not.")
+    created_at: datetime | None = Field(description="As the file says.")
+    parent: str | None = Field(description="Id of the document that this one was attached to or packed into.")
 
     @classmethod
     def of(cls, document: Document) -> DocumentReply:
@@ -91,6 +98,9 @@ class DocumentReply(_Reply):
             bytes=document.bytes,
             modified_at=document.modified_at,
             passages=document.passages,
+            author=document.author,
+            created_at=document.created_at,
+            parent=document.parent_id,
         )
 
 
@@ -105,6 +115,10 @@ class PassageInContext(_Reply):
     heading_path: list[str]
     text: str
     language: str
+    confidence: float | None
+    boxes: list[tuple[float, float, float, float]] = Field(
+        description="Where it stands on its page: left, top, right, bottom as shares of the page's width and height."
+    )
 
     @classmethod
     def of(cls, passage: Passage) -> PassageInContext:
@@ -115,6 +129,8 @@ class PassageInContext(_Reply):
             heading_path=list(chunk.heading_path),
             text=chunk.text,
             language=chunk.language,
+            confidence=chunk.confidence,
+            boxes=[astuple(each) for each in chunk.boxes],  # type: ignore[misc]  # astuple forgets how many
         )
 
 
@@ -174,4 +190,5 @@ def cited(passage: Passage) -> dict[str, object]:
         "heading_path": list(passage.chunk.heading_path),
         "passage": passage.chunk.ordinal,
         "text": passage.chunk.text,
+        "confidence": passage.chunk.confidence,
     }

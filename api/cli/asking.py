@@ -14,6 +14,9 @@ from api.cli.output import out, plain
 from rag.errors import Unavailable
 from rag.settings import Settings
 
+SURE = 0.8
+"""Confidence of character recognition from which on nothing is said; clean scans reach .9 and more."""
+
 
 @dataclass(slots=True)
 class Told:
@@ -57,7 +60,13 @@ def citation_line(citation: dict[str, Any]) -> str:
     """One line that says where a passage stands: number, document, page, slide or section."""
     page = "slide" if citation["source"].lower().endswith(".pptx") else "page"
     place = f"{page} {citation['page']}" if citation["page"] else " › ".join(citation["heading_path"][-1:])
-    return plain(f"[{citation['number']}] {citation['title']}" + (f", {place}" if place else ""))
+    doubt = "recognised with doubt" if is_doubtful(citation["confidence"]) else ""
+    return plain(f"[{citation['number']}] " + ", ".join(each for each in (citation["title"], place, doubt) if each))
+
+
+def is_doubtful(confidence: float | None) -> bool:
+    """Whether character recognition was so unsure of a passage that its reader should look at the page."""
+    return confidence is not None and confidence < SURE
 
 
 def print_citations(told: Told) -> None:

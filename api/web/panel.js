@@ -70,10 +70,13 @@ export class Panel {
   }
 }
 
-// Where a passage stands: its page or slide, and the headings above it.
-export function place({ page, heading_path: headings, source }) {
+const SURE = 0.8; // below, whoever reads recognised characters should look at the page
+
+// Where a passage stands: its page or slide, the headings above it, and whether its characters were hard to recognise.
+export function place({ page, heading_path: headings, source, confidence }) {
   const numbered = source.toLowerCase().endsWith(".pptx") ? words.slide : words.page;
-  return [...(page ? [numbered(page)] : []), ...(headings.length ? [headings.join(" › ")] : [])].join(" · ");
+  const doubtful = confidence !== null && confidence < SURE;
+  return [...(page ? [numbered(page)] : []), ...(headings.length ? [headings.join(" › ")] : []), ...(doubtful ? [words.doubtful] : [])].join(" · ");
 }
 
 function title({ document: about, passage }) {
@@ -92,9 +95,9 @@ function block(passage, previous, cited) {
 }
 
 // As `place`, without a heading that the text itself begins with.
-function above({ page, heading_path: headings, source, text }) {
+function above({ page, heading_path: headings, source, text, confidence }) {
   const begins = headings.length > 0 && text.startsWith(headings.at(-1));
-  return place({ page, heading_path: begins ? headings.slice(0, -1) : headings, source });
+  return place({ page, heading_path: begins ? headings.slice(0, -1) : headings, source, confidence });
 }
 
 function decoded(uri) {

@@ -70,7 +70,7 @@ def test_search_gives_ranked_passages_and_no_scores(client) -> None:
     assert [each["rank"] for each in reply["passages"]] == [1, 2, 3]
     first = reply["passages"][0]
     assert set(first) == {
-        "document", "source", "title", "page", "heading_path", "passage", "text", "rank", "language"
+        "document", "source", "title", "page", "heading_path", "passage", "text", "confidence", "rank", "language"
     }  # fmt: skip
     assert (first["source"], first["title"], first["heading_path"]) == (REPORT.uri, "Report", ["Fleet"])
 

@@ -19,7 +19,7 @@ from api.cli.asking import citation_line
 def test_a_citation_is_found_by_page_slide_or_heading(
     source: str, page: int | None, headings: list[str], line: str
 ) -> None:
-    assert (
-        citation_line({"number": 1, "title": "Travel", "source": source, "page": page, "heading_path": headings})
-        == line
-    )
+    citation = {"number": 1, "title": "Travel", "source": source, "page": page, "heading_path": headings}
+    assert citation_line({**citation, "confidence": None}) == line
+    assert citation_line({**citation, "confidence": 0.95}) == line
+    assert citation_line({**citation, "confidence": 0.5}) == f"{line}, recognised with doubt"
