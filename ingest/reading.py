@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -158,6 +159,31 @@ class DocumentReader:
             decided_by=self.decided_by,
             parent_id=None if identifier == family.root else family.root,
         )
+
+
+def file_inside(parse: Parse, parent: str, name: str, data: bytes, wanted: str) -> bytes:
+    """The bytes of the file with the id `wanted` inside the document `parent`, whose name and content these are.
+
+    Raises:
+        DocumentRefused: there is no such file in it, or it cannot be read any more.
+    """
+    found = _search(parse, _File(parent, "", name, data, None, None), wanted, nesting=1)
+    if found is None:
+        raise DocumentRefused(RefusalReason.DAMAGED, "the file is not inside its document any more")
+    return found
+
+
+def _search(parse: Parse, file: _File, wanted: str, nesting: int) -> bytes | None:
+    inside = list(_inside(file, parse(file.data, file.name).attachments))
+    for each in inside:
+        if each.id == wanted:
+            return each.data
+    if nesting < MAX_NESTING:
+        for each in inside:
+            with suppress(DocumentRefused):
+                if found := _search(parse, each, wanted, nesting + 1):
+                    return found
+    return None
 
 
 def _refuse_endless(nesting: int, seen: int) -> None:

@@ -67,12 +67,12 @@ class MemorySource:
         return Listing(tuple(listed), access | closed, unavailable={each: each for each in self.unavailable})
 
     def fetch(self, item: Item) -> bytes:
-        self.fetched.append(item.name)
-        if item.name in self.failures:
-            raise self.failures[item.name]
-        if item.name not in self._items:
-            raise ItemGone(item.name)
-        return self._items[item.name][1]
+        self.fetched.append(item.item_id)
+        if item.item_id in self.failures:
+            raise self.failures[item.item_id]
+        if item.item_id not in self._items:
+            raise ItemGone(item.item_id)
+        return self._items[item.item_id][1]
 
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
         return iter(())

@@ -51,6 +51,15 @@ class KnownItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedItem:
+    """Where a document comes from: the source's own id of it, the listing that its version was read by, the root."""
+
+    item_id: str
+    change_token: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewVersion:
     """One version of a document, read and cut, ready to become current.
 
@@ -142,6 +151,18 @@ class CatalogWriter:
                     row.document_id, row.item_id, row.uri, token, row.reference, refused=True
                 )
         return sorted(items.values(), key=lambda each: each.item_id)
+
+    def listed(self, document_id: str) -> ListedItem | None:
+        """What a source listed a current document as; None for a file inside another one, and where there is none."""
+        mine = (cursors.c.tenant == documents.c.tenant) & (cursors.c.source == documents.c.source)
+        statement = (
+            select(documents.c.item_id, documents.c.change_token, cursors.c.root)
+            .join(cursors, mine)
+            .where(documents.c.tenant == self._tenant, documents.c.id == document_id, documents.c.item_id.is_not(None))
+        )
+        with self._catalog.reading() as connection:
+            row = connection.execute(statement).first()
+        return ListedItem(*row) if row else None
 
     def places(self, source: str) -> Mapping[str, Acl]:
         """Every governing place of a source by reference."""

@@ -1,0 +1,109 @@
+"""Pictures of pages, drawn from the source's own bytes for a document that the gate has just released.
+
+Kustos keeps no copy of a document. So the source is read again, through the same connector, and only the very version
+that the catalog knows is drawn: a page that was changed meanwhile is never shown under rights that were decided for
+another one. Pictures of the same version are drawn once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from connectors.base import Connector, Item, ItemChanged, ItemGone
+from ingest.reading import INSIDE, Parse, file_inside
+from rag.documents import Box, Document
+from rag.errors import DocumentRefused, NotFound
+from rag.stores.catalog_writing import CatalogWriter
+
+PAGED = ("application/pdf", "image/")
+"""Media types, or how they begin, of documents that have pages to look at."""
+KEPT_BYTES = 64_000_000
+
+Render = Callable[[bytes, int, int, Sequence[Box]], bytes]
+"""Document, page from 1, width in pixels and boxes to mark: a PNG. Raises DocumentRefused."""
+OpenSource = Callable[[str, Path], Connector]
+"""Name and root of a source to its connector."""
+
+
+class PageImages:
+    """Draws pages. Decides nothing: it is given documents that the gate released, and knows no caller."""
+
+    def __init__(self, catalog: CatalogWriter, open_source: OpenSource, *, parse: Parse, render: Render) -> None:
+        self._catalog = catalog
+        self._open_source = open_source
+        self._parse = parse
+        self._render = render
+        self._pictures = _Pictures(KEPT_BYTES)
+
+    def png(self, document: Document, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
+        """The page, `width` pixels wide, with `marked` places highlighted.
+
+        Raises:
+            NotFound: the document has no such page, or its source has another version now.
+            SourceUnavailable, Unavailable: the source or the parsers do not answer.
+        """
+        if not document.media_type.startswith(PAGED):
+            raise NotFound(f"document {document.id!r} has no pages to look at")
+        # Of the content only: equal versions of two documents have the same picture, whoever may see which.
+        key = (document.version, page, width, tuple(marked))
+        picture = self._pictures.get(key)
+        if picture is None:
+            picture = self._draw(document, page, width, marked)
+            self._pictures.put(key, picture)
+        return picture
+
+    def _draw(self, document: Document, page: int, width: int, marked: Sequence[Box]) -> bytes:
+        try:
+            return self._render(self._bytes(document), page, width, marked)
+        except DocumentRefused as refusal:
+            raise NotFound(f"page {page} of document {document.id!r} cannot be drawn: {refusal.detail}") from refusal
+
+    def _bytes(self, document: Document) -> bytes:
+        listed = self._catalog.listed(document.parent_id or document.id)
+        if listed is None or not listed.root:
+            raise NotFound(f"the source of document {document.id!r} keeps no pages")
+        item = Item(listed.item_id, document.uri, document.title, None, document.bytes, _THEN, listed.change_token, "")
+        try:
+            data = self._open_source(document.source, Path(listed.root)).fetch(item)
+            if document.parent_id:
+                name = PurePosixPath(document.uri.partition(INSIDE)[0]).name
+                data = file_inside(self._parse, document.parent_id, name, data, document.id)
+        except (ItemChanged, ItemGone, DocumentRefused) as error:
+            raise _another_version(document) from error
+        if hashlib.sha256(data).hexdigest() != document.version:
+            raise _another_version(document)
+        return data
+
+
+class _Pictures:
+    """The pictures asked for last, in memory only: what leaves the source leaves no copy on this machine's disk."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable) -> bytes | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, picture: bytes) -> None:
+        with self._lock:
+            self._room += len(self._kept.pop(key, b"")) - len(picture)
+            self._kept[key] = picture
+            while self._room < 0:
+                self._room += len(self._kept.popitem(last=False)[1])
+
+
+_THEN = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _another_version(document: Document) -> NotFound:
+    return NotFound(f"the source has another version of document {document.id!r} now; the next sync takes it in")

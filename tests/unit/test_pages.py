@@ -1,0 +1,123 @@
+"""Pictures of pages: of the version that was released and of no other, from inside files too, drawn once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from ingest.pages import PageImages
+from ingest.pipeline import Ingestion
+from ingest.reading import DocumentReader
+from rag.access.acl import Acl
+from rag.documents import Box, Document, attachment_id, document_id
+from rag.errors import DocumentRefused, NotFound, RefusalReason, SourceUnavailable
+from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_writing import CatalogWriter
+from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
+from tests.memory_source import SOURCE, MemorySource, attached, chunker_by_line, parse_lines
+
+TENANT = "main"
+PAGES = 3
+
+
+@dataclass
+class Drawing:
+    """A source with paged documents, and a pen that writes down what it draws."""
+
+    catalog: Catalog
+    source: MemorySource = field(default_factory=lambda: MemorySource(rights={"p": Acl.nobody()}))
+    drawn: list[tuple[bytes, int, int, int]] = field(default_factory=list)
+    opened: list[tuple[str, Path]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pages = PageImages(CatalogWriter(self.catalog, TENANT), self._open, parse=parse_lines, render=self._render)
+
+    def sync(self) -> None:
+        reader = DocumentReader(TENANT, parse_lines, chunker_by_line(), GermanOrEnglish())
+        writer = CatalogWriter(self.catalog, TENANT)
+        Ingestion(
+            TENANT, writer, MemoryIndex().writer, embedder=WordEmbedder(), lexical=WordEncoder(), reader=reader
+        ).sync(self.source, root="/srv/share")
+
+    def document(self, identifier: str) -> Document:
+        stored = CatalogReader(self.catalog).document(TENANT, identifier)
+        assert stored
+        return replace(stored.document, media_type="application/pdf")
+
+    def _open(self, source: str, root: Path) -> MemorySource:
+        self.opened.append((source, root))
+        return self.source
+
+    def _render(self, data: bytes, page: int, width: int, marked: Sequence[Box]) -> bytes:
+        if page > PAGES:
+            raise DocumentRefused(RefusalReason.NO_TEXT, f"it has {PAGES} pages")
+        self.drawn.append((data, page, width, len(marked)))
+        return f"picture {len(self.drawn)}".encode()
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Iterator[Drawing]:
+    catalog = Catalog.open(sqlite_url(tmp_path / "c.db"))
+    yield Drawing(catalog)
+    catalog.close()
+
+
+def test_a_page_is_drawn_from_the_source_once(drawing: Drawing) -> None:
+    drawing.source.write("plan", "one")
+    drawing.sync()
+    plan = drawing.document(document_id(TENANT, SOURCE, "plan"))
+    boxes = [Box(0.1, 0.1, 0.5, 0.2)]
+    assert drawing.pages.png(plan, 2, 800, boxes) == drawing.pages.png(plan, 2, 800, boxes) == b"picture 1"
+    assert drawing.pages.png(plan, 2, 800) == b"picture 2"
+    assert drawing.drawn == [(b"one", 2, 800, 1), (b"one", 2, 800, 0)]
+    assert drawing.opened[0] == (SOURCE, Path("/srv/share"))
+
+
+def test_a_page_of_a_file_inside_another_one_is_drawn(drawing: Drawing) -> None:
+    drawing.source.write("mail", "dear all", inside=[attached("zip", "x", attached("plan", "deep"))])
+    drawing.sync()
+    parent = attachment_id(document_id(TENANT, SOURCE, "mail"), "zip", 1)
+    drawing.pages.png(drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
+    assert drawing.drawn[0][0] == b"deep"
+
+
+def test_another_version_than_the_released_one_is_never_drawn(drawing: Drawing) -> None:
+    drawing.source.write("plan", "old")
+    drawing.sync()
+    old = drawing.document(document_id(TENANT, SOURCE, "plan"))
+    drawing.source.write("plan", "new and secret")
+    with pytest.raises(NotFound, match="another version"):
+        drawing.pages.png(old, 1, 800)
+    drawing.sync()
+    with pytest.raises(NotFound, match="another version"):
+        drawing.pages.png(old, 1, 800)
+    assert drawing.drawn == []
+
+
+@pytest.mark.parametrize("page", [0, PAGES + 1])
+def test_a_page_that_is_not_there_is_not_found(drawing: Drawing, page: int) -> None:
+    drawing.source.write("plan", "one")
+    drawing.sync()
+    with pytest.raises(NotFound):
+        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, "plan")), page or PAGES + 2, 800)
+
+
+def test_a_document_without_pages_is_not_read_at_all(drawing: Drawing) -> None:
+    drawing.source.write("plan", "one")
+    drawing.sync()
+    text = replace(drawing.document(document_id(TENANT, SOURCE, "plan")), media_type="text/plain")
+    with pytest.raises(NotFound, match="no pages"):
+        drawing.pages.png(text, 1, 800)
+    assert drawing.opened == []
+
+
+def test_a_source_that_does_not_answer_is_unavailable_and_not_absent(drawing: Drawing) -> None:
+    drawing.source.write("plan", "one")
+    drawing.sync()
+    drawing.source.failures["plan"] = SourceUnavailable("not mounted")
+    with pytest.raises(SourceUnavailable):
+        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, "plan")), 1, 800)
