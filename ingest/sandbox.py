@@ -1,60 +1,54 @@
-"""Documents are read in child processes that have no network, no secrets and no time to lose.
+"""Documents are read in child processes that have no network, no secrets, no files and no time to lose.
 
 Each child is a fresh interpreter (not a fork: it shares no memory, no files and no environment with us), warm for many
-documents, and replaced after `DOCUMENTS_A_CHILD` of them, after a limit was hit and after a crash. What a child may do
-is in `ingest.parsers.confinement`, which also says what the full sandbox adds; what is believed of its answers is in
-`ingest.parsers.wire`. Documents with different rights share a child one after the other: as long as native code of a
-parser could be taken over, such a child could mix them up, which is a further reason for the full sandbox.
+documents, and replaced after `DOCUMENTS_A_CHILD` of them, after a limit was hit, after a crash and after some idle
+minutes. What a child may do is in `ingest.parsers.confinement`, how it is watched in `ingest.parser_process`, what is
+believed of its answers in `ingest.parsers.wire`; the reasons are in docs/decisions/0007. Documents with different rights
+share a child one after the other: a parser that was taken over could mix the next ones up, until the child is replaced.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import subprocess
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from queue import LifoQueue
-from secrets import token_bytes
-from select import select
-from threading import Timer
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from threading import Condition, Thread
+from time import monotonic
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Self, TypeVar
 
 from ingest.extraction import Extraction
-from ingest.parsers.wire import MAX_ANSWER_BYTES, NUMBER_BYTES, READY, Malformed, decode, receive, send
-from rag.errors import DocumentRefused, RefusalReason, Unavailable
+from ingest.parser_process import ParserProcess, sealed
+from ingest.parsers.confinement import Measures
+from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receive_image
+from rag.documents import Box
+from rag.errors import DocumentRefused, RefusalReason
 
 PARSERS = "1"
 """Raised when parsers learn to read more: what they refused before is then read again."""
 
-MEMORY_BYTES = 2_000_000_000
+MEMORY_BYTES = 1_500_000_000
 DOCUMENTS_A_CHILD = 200
-START_S = 30.0
-ENDING_S = 0.5
-ENVIRONMENT = {
-    "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "LC_ALL": "C.UTF-8",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "DO_NOT_TRACK": "1",  # unstructured
-    "SCARF_NO_ANALYTICS": "1",
-    "UNSTRUCTURED_DISABLE_NOTICE": "1",
-}
-"""All that a child knows. Nothing is inherited, so no secret of ours can be read out of it."""
+IDLE_S = 300.0
+TICK_S = 0.05
+PROGRAMS = ("soffice",)
+PROGRAM_PATH = "/usr/bin:/usr/local/bin:/opt/libreoffice/program:/snap/bin"
+
+T = TypeVar("T")
 
 
 class ParserPool:
-    """Parses documents in up to `workers` children at once; threads may share it.
+    """Reads documents in up to `workers` children at once; threads may share it. Children start as they are needed.
 
     Args:
         timeout_s: wall time for one document; also its CPU time.
         max_bytes: larger documents are refused unread.
-        memory_bytes: address space of a child.
+        memory_bytes: resident memory of a child, and what it may allocate.
+        idle_s: a child that has had nothing to do for so long is ended.
         command: starts a child; by default `ingest.parsers.child`.
+        programs: name and path of what children may start for documents that need it; by default what is installed.
     """
 
     def __init__(
@@ -64,7 +58,9 @@ class ParserPool:
         timeout_s: float = 60.0,
         max_bytes: int = 100_000_000,
         memory_bytes: int = MEMORY_BYTES,
+        idle_s: float = IDLE_S,
         command: Sequence[str] = (),
+        programs: Mapping[str, str] | None = None,
     ) -> None:
         limits = (str(memory_bytes), str(math.ceil(timeout_s)))
         self._command = tuple(command) or (sys.executable, "-P", "-m", "ingest.parsers.child", *limits)
@@ -72,15 +68,21 @@ class ParserPool:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._memory_bytes = memory_bytes
-        self._free: LifoQueue[_Child | None] = LifoQueue()  # the warmest child first
-        for _ in range(workers):
-            self._free.put(None)
+        self._idle_s = idle_s
+        self._given_programs = programs
+        self._changed = Condition()
+        self._busy = 0  # children at work, or about to be started
+        self._children: set[ParserProcess] = set()
+        self._idle: list[ParserProcess] = []  # the warmest last
+        self._watching = False
 
     @property
     def decided_by(self) -> str:
         """What a refusal depends on beside the document."""
+        programs = "".join(f", {name}" for name in sorted(self._programs))
         return (
-            f"parsers {PARSERS}, {self._max_bytes} bytes, {self._timeout_s:g} s, {self._memory_bytes} bytes of memory"
+            f"parsers {PARSERS}{programs}, {self._max_bytes} bytes, {self._timeout_s:g} s, "
+            f"{self._memory_bytes} bytes of memory"
         )
 
     def __enter__(self) -> Self:
@@ -91,11 +93,10 @@ class ParserPool:
 
     def close(self) -> None:
         """Waits for the documents under way and ends the children."""
-        for _ in range(self._workers):
-            if child := self._free.get():
-                child.end()
-        for _ in range(self._workers):
-            self._free.put(None)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
+            self._end(self._idle)
+            self._idle = []
 
     def parse(self, data: bytes, name: str) -> Extraction:
         """What the document holds.
@@ -104,109 +105,127 @@ class ParserPool:
             DocumentRefused: it cannot be read, or reading it hit a limit or ended the child.
             Unavailable: no child can be started; this says nothing about the document.
         """
+        wanted = Wanted(name)
+        try:
+            return self._asked(data, wanted, receive_extraction)
+        except NeedsProgram as refusal:
+            if refusal.program not in self._programs:
+                raise
+            return self._asked(data, wanted, receive_extraction, refusal.program)
+
+    def render(self, data: bytes, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
+        """The image of a page (from 1), `width` pixels wide, with `marked` places highlighted: a PNG.
+
+        So says the child; whoever shows it shows it as an image only.
+
+        Raises:
+            DocumentRefused, Unavailable: as for `parse`.
+        """
+        return self._asked(data, Wanted(page=page, width=width, marked=tuple(marked)), receive_image)
+
+    def measures(self) -> Measures:
+        """What holds the children on this machine.
+
+        Raises:
+            Unavailable: no child can be started.
+        """
+        child = self._taken("")
+        self._given_back(child)
+        return child.measures
+
+    @cached_property
+    def _programs(self) -> Mapping[str, str]:
+        if self._given_programs is not None:
+            return self._given_programs
+        return {name: path for name in PROGRAMS if (path := shutil.which(name, path=PROGRAM_PATH))}
+
+    def _asked(self, data: bytes, wanted: Wanted, believe: Callable[[BinaryIO], T], program: str = "") -> T:
         if len(data) > self._max_bytes:
             raise DocumentRefused(RefusalReason.TOO_LARGE, f"{len(data):,} bytes; {self._max_bytes:,} are allowed")
-        child = self._free.get()
+        with sealed(data) as document:
+            child = self._taken(program)
+            warm = child.served > 0
+            try:
+                return child.answer(document, wanted, believe, self._timeout_s)
+            except DocumentRefused as refusal:
+                # What others have left in a warm child's memory is not this document's fault, nor is a child that had
+                # ended before it came.
+                if not warm or (child.taken and refusal.reason is not RefusalReason.MEMORY_LIMIT):
+                    raise
+            finally:
+                self._given_back(child)
+            child = self._taken(program, fresh=True)
+            try:
+                return child.answer(document, wanted, believe, self._timeout_s)
+            finally:
+                self._given_back(child)
+
+    def _taken(self, program: str, *, fresh: bool = False) -> ParserProcess:
+        """A child that is ready, and that nobody else uses; a `fresh` one has seen no document."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy < self._workers)
+            self._busy += 1
+            suitable = (each for each in reversed(self._idle) if each.program == program and not fresh)
+            child = next(suitable, None)
+            if child is not None:
+                self._idle.remove(child)
+            if child is not None and not child.alive:
+                self._end([child])
+                child = None
         try:
-            child = self._reusable(child) or _Child(self._command)
-            return child.parse(data, name, self._timeout_s)
-        finally:
-            self._free.put(self._reusable(child))
-
-    def _reusable(self, child: _Child | None) -> _Child | None:
-        """The child if it may go on; None after ending one that may not."""
-        if child is None or (child.alive and child.served < DOCUMENTS_A_CHILD):
-            return child
-        child.end()
-        return None
-
-
-class _Child:
-    """One child process and the conversation with it."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.served = 0
-        self._expired = False
-        self._in_step = False  # false while an answer is due: whoever left then would meet the wrong one
-        self._process = _start(command)
-        self._questions, self._answers = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
-        try:
-            with self._within(START_S):
-                self._in_step = receive(self._answers, len(READY)) == READY
-        except (OSError, Malformed):
-            self._in_step = False
-        if not self.alive:
-            self.end()
-            raise Unavailable(f"the parser process does not start ({self._process.returncode})")
-
-    @property
-    def alive(self) -> bool:
-        """Whether it may get the next document. One that speaks unasked may not: it would answer for another."""
-        return self._in_step and not self._expired and not select([self._answers], [], [], 0)[0]
-
-    def parse(self, data: bytes, name: str, timeout_s: float) -> Extraction:
-        self.served += 1
-        self._in_step = False
-        try:
-            with self._within(timeout_s):
-                extraction = decode(self._ask(data, name))
-        except (OSError, Malformed) as error:
-            raise self._refusal(timeout_s) from error
-        except DocumentRefused as refusal:
-            # A heap that ran full is torn; the next document gets a whole one.
-            self._in_step = refusal.reason is not RefusalReason.MEMORY_LIMIT
+            return child or self._started(program)
+        except BaseException:
+            self._leave_place()
             raise
-        self._in_step = True
-        return extraction
 
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._questions.close()
-        self._answers.close()
-
-    def _ask(self, data: bytes, name: str) -> bytes:
-        """The answer to this document: it repeats a number that nobody knew before the document was handed over."""
-        number = token_bytes(NUMBER_BYTES)
-        send(self._questions, number, name.encode(errors="replace"), data)
-        repeated, answer = receive(self._answers, NUMBER_BYTES), receive(self._answers, MAX_ANSWER_BYTES)
-        if repeated != number or answer is None:
-            raise Malformed("the child ended without an answer, or answered out of turn")
-        return answer
-
-    @contextmanager
-    def _within(self, timeout_s: float) -> Iterator[None]:
-        """Kills the child when the time is over, which ends every wait on its pipes."""
-        timer = Timer(timeout_s, self._expire)
-        timer.start()
+    def _started(self, program: str) -> ParserProcess:
+        programs = (self._programs[program],) if program else ()
+        child = ParserProcess((*self._command, *programs), self._memory_bytes, program)
+        with self._changed:
+            self._children.add(child)
+            if not self._watching:
+                self._watching = True
+                Thread(target=self._watch, name="parser-watch", daemon=True).start()
         try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+            child.confine()
+        except BaseException:
+            with self._changed:
+                self._end([child])
+            raise
+        return child
 
-    def _expire(self) -> None:
-        self._expired = True
-        self._process.kill()
+    def _given_back(self, child: ParserProcess) -> None:
+        with self._changed:
+            if child.alive and child.served < DOCUMENTS_A_CHILD:
+                self._idle.append(child)
+            else:
+                self._end([child])
+        self._leave_place()
 
-    def _refusal(self, timeout_s: float) -> DocumentRefused:
-        with suppress(subprocess.TimeoutExpired):  # its pipes close a moment before it can be asked how it ended
-            self._process.wait(ENDING_S)
-        if self._expired or self._process.returncode == -signal.SIGXCPU:
-            return DocumentRefused(RefusalReason.TIME_LIMIT, f"reading it takes longer than {timeout_s:g} s")
-        return DocumentRefused(RefusalReason.PARSER_FAILED, f"the parser process ended ({self._process.returncode})")
+    def _leave_place(self) -> None:
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()
 
+    def _end(self, children: Sequence[ParserProcess]) -> None:
+        for child in children:
+            child.end()
+            self._children.discard(child)
+        self._changed.notify_all()
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(  # noqa: S603  our own interpreter, no shell, no argument from outside
-            command,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-            start_new_session=True,  # a Ctrl-C at our terminal is not meant for it
-        )
-    except OSError as error:
-        raise Unavailable(f"no parser process can be started: {error.strerror}") from error
+    def _watch(self) -> None:
+        """Looks at every child many times a second while one is at work, and now and then while none is."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._busy or not self._children, self._idle_s / 10)
+                stale = [each for each in self._idle if monotonic() - each.idle_since > self._idle_s]
+                self._idle = [each for each in self._idle if each not in stale]
+                self._end(stale)
+                if not self._children:
+                    self._watching = False
+                    return
+                children = tuple(self._children)
+            for child in children:
+                child.inspect()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._children, TICK_S if self._busy else 0)

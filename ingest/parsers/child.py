@@ -1,53 +1,71 @@
-"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS`.
+"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS [PROGRAM...]`.
 
-Says that it is ready, then reads number, name and content of one document after the other from standard input and
-answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
+Confines itself and says what holds it, then takes question after question from standard input, which is a local socket,
+and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it. Its folder
+for temporary files is in `TMPDIR`.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from importlib import import_module
+from pathlib import Path
 from typing import BinaryIO
 
-from ingest.parsers.confinement import allow_cpu, confine
+from ingest.parsers.confinement import allow_cpu, confine, empty_folder
 from ingest.parsers.registry import parse
-from ingest.parsers.wire import NUMBER_BYTES, READY, encode_extraction, encode_refusal, receive, send
-from rag.errors import DocumentRefused
+from ingest.parsers.wire import Wanted, encode_extraction, encode_ready, encode_refusal, send, take
+from rag.errors import DocumentRefused, RefusalReason
 
 LEFT_OUT = ("pymupdf.layout",)
 """Neural layout models that PyMuPDF 2 loads at its import and nothing here uses: 55 MB and 0.3 s."""
-MAX_REQUEST_BYTES = 1 << 40  # the parent has checked the size
+PAGES = "ingest.parsers.pages"
+"""Module whose `render(data, page, width, marked)` draws a page; loaded when the first is asked for."""
 
 
 def main() -> None:
-    memory_bytes, cpu_s = map(int, sys.argv[1:])
+    memory_bytes, cpu_s, programs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    folder = os.environ.get("TMPDIR", "")
     questions, answers = _private_streams()
     sys.modules.update(dict.fromkeys(LEFT_OUT))  # type: ignore[arg-type]  # None makes importing it fail
-    confine(memory_bytes)
-    send(answers, READY)
-    while number := receive(questions, NUMBER_BYTES):
-        name = receive(questions, MAX_REQUEST_BYTES) or b""
-        data = receive(questions, MAX_REQUEST_BYTES) or b""
+    if folder:
+        os.chdir(folder)
+    send(answers, encode_ready(confine(memory_bytes, folder, _run_with(programs))))
+    while question := take(questions):
+        send(answers, question.number)
         allow_cpu(cpu_s)
-        send(answers, number, _answer(data, name.decode(errors="replace")))
+        send(answers, *_answer(question.data, question.wanted))
+        empty_folder(folder)
 
 
-def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+def _run_with(programs: list[str]) -> list[str]:
+    """Folders of the programs themselves: a command is often a link or a script beside what it starts."""
+    return [str(Path(program).resolve().parent) for program in programs]
+
+
+def _private_streams() -> tuple[socket.socket, BinaryIO]:
     """Standard input and output under new numbers; the old ones lead nowhere, so no library's print disturbs."""
     questions, answers = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     os.close(nowhere)
-    return os.fdopen(questions, "rb"), os.fdopen(answers, "wb", buffering=0)
+    return socket.socket(fileno=questions), os.fdopen(answers, "wb", buffering=0)
 
 
-def _answer(data: bytes, name: str) -> bytes:
+def _answer(data: bytes, wanted: Wanted) -> list[bytes]:
     try:
-        return encode_extraction(parse(data, name))
+        if wanted.page:
+            return [b"{}", import_module(PAGES).render(data, wanted.page, wanted.width, wanted.marked)]
+        return encode_extraction(parse(data, wanted.name))
     except DocumentRefused as refusal:
         return encode_refusal(refusal)
+    except MemoryError:
+        return encode_refusal(
+            DocumentRefused(RefusalReason.MEMORY_LIMIT, "reading it takes more memory than is allowed")
+        )
 
 
 if __name__ == "__main__":

@@ -1,28 +1,120 @@
-"""What parent and child say to each other: length-prefixed bytes. Answers are JSON and are checked; never pickle.
+"""What parent and child say to each other.
 
-A child may have been taken over by the document it reads, so nothing it says is believed beyond its form: the answer
-has a bounded length, known fields of known types, and text that UTF-8 can carry.
+A question is one message on a local socket: a number, what is wanted, a name, and the document as an open file. An answer
+is a number and parts behind their lengths: a head in JSON, the elements as packed records, the files inside. Never pickle.
+
+A child may have been taken over by the document it reads, so nothing it says is believed beyond its form. Every length is
+bounded before anything is read, records hold numbers of known ranges and text that UTF-8 can carry, and packed records
+rather than JSON keep an answer from growing as it is unpacked.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import struct
-from typing import BinaryIO
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO, TypeGuard
 
-from ingest.extraction import Element, ElementKind, Extraction
+from ingest.extraction import Attachment, Element, ElementKind, Extraction
+from ingest.parsers.confinement import Measures
+from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason
 
 LENGTH = struct.Struct(">Q")
-MAX_ANSWER_BYTES = 64_000_000
-MAX_DETAIL_CHARS = 300
+QUESTION = struct.Struct(">16sIIHH")  # number, page, width, boxes, length of the name
+BOX = struct.Struct(">dddd")
+RECORD = struct.Struct(">BBBIdddddI")  # kind, level, what is present, page, box, confidence, length of the text
+HAS_BOX, HAS_CONFIDENCE = 1, 2
+KINDS = tuple(ElementKind)
+
 NUMBER_BYTES = 16  # of the random number that ties an answer to its question
-READY = b"ready"
-"""First word of a child that has started and confined itself."""
+MAX_HEAD_BYTES = 64_000
+MAX_ELEMENTS_BYTES = 100_000_000
+MAX_ELEMENTS = 500_000
+MAX_IMAGE_BYTES = 32_000_000
+MAX_ATTACHMENTS = 2_000
+MAX_ATTACHED_BYTES = 300_000_000
+MAX_NAME_BYTES = 2_000
+MAX_MARKED = 100
+MAX_QUESTION_BYTES = QUESTION.size + MAX_MARKED * BOX.size + MAX_NAME_BYTES
+MAX_DETAIL_CHARS = 300
+MAX_LINE_CHARS = 2_000
 
 
 class Malformed(Exception):
     """The other side did not keep to the protocol, or is gone."""
+
+
+class NeedsProgram(DocumentRefused):
+    """Only a child that may start `program` can read this document; the pool asks one."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(RefusalReason.UNSUPPORTED, f"it can only be read with {program}, which is not installed")
+        self.program = program
+
+    def __reduce__(self) -> tuple[type[NeedsProgram], tuple[str]]:  # type: ignore[override]
+        return NeedsProgram, (self.program,)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked about a document: its content, or with a `page` from 1 the image of that page.
+
+    Attributes:
+        name: of the file, for formats whose content does not tell enough.
+        width: of the image, in pixels.
+        marked: places on that page to highlight.
+    """
+
+    name: str = ""
+    page: int = 0
+    width: int = 0
+    marked: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    number: bytes
+    wanted: Wanted
+    data: bytes
+
+
+# Questions ------------------------------------------------------------------------------------------------------------
+
+
+def ask(to: socket.socket, number: bytes, wanted: Wanted, document: int) -> None:
+    """Sends a question; `document` is an open file, read from its beginning."""
+    name = wanted.name.encode(errors="replace")[-MAX_NAME_BYTES:]
+    marked = wanted.marked[:MAX_MARKED]
+    head = QUESTION.pack(number, wanted.page, wanted.width, len(marked), len(name))
+    boxes = b"".join(BOX.pack(box.left, box.top, box.right, box.bottom) for box in marked)
+    socket.send_fds(to, [head + boxes + name], [document])
+
+
+def take(questions: socket.socket) -> Question | None:
+    """The next question; None where the other side is gone.
+
+    Raises:
+        Malformed: it is none.
+    """
+    message, documents, _, _ = socket.recv_fds(questions, MAX_QUESTION_BYTES, 1)
+    if not message:
+        return None
+    if len(message) < QUESTION.size or len(documents) != 1:
+        raise Malformed("not a question")
+    number, page, width, marked, length = QUESTION.unpack_from(message)
+    rest = _exactly(message[QUESTION.size :], marked * BOX.size + length)
+    boxes = tuple(Box(*BOX.unpack_from(rest, at * BOX.size)) for at in range(marked))
+    wanted = Wanted(rest[marked * BOX.size :].decode(errors="replace"), page, width, boxes)
+    with open(documents[0], "rb", buffering=0) as document:
+        document.seek(0)
+        return Question(number, wanted, document.readall())
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
 
 
 def send(stream: BinaryIO, *parts: bytes) -> None:
@@ -32,24 +124,16 @@ def send(stream: BinaryIO, *parts: bytes) -> None:
         _write(stream, part)
 
 
-def receive(stream: BinaryIO, max_bytes: int) -> bytes | None:
-    """One part; None where the stream ended between two.
+def receive(stream: BinaryIO, max_bytes: int) -> bytes:
+    """One part.
 
     Raises:
-        Malformed: the stream ended inside a part, or the part is announced as longer than `max_bytes`.
+        Malformed: the stream ended before or inside it, or it is announced as longer than `max_bytes`.
     """
-    head = _read(stream, LENGTH.size)
-    if not head:
-        return None
-    if len(head) < LENGTH.size:
-        raise Malformed("the stream ended inside a length")
-    (length,) = LENGTH.unpack(head)
+    (length,) = LENGTH.unpack(_exactly(_read(stream, LENGTH.size), LENGTH.size))
     if length > max_bytes:
         raise Malformed(f"{length:,} bytes announced, {max_bytes:,} allowed")
-    part = _read(stream, length)
-    if len(part) < length:
-        raise Malformed("the stream ended inside a part")
-    return part
+    return _exactly(_read(stream, length), length)
 
 
 def _write(stream: BinaryIO, data: bytes) -> None:
@@ -66,47 +150,207 @@ def _read(stream: BinaryIO, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def encode_extraction(extraction: Extraction) -> bytes:
-    """An answer that holds text; where that would be too long, an answer that says so."""
-    elements = [[e.kind.value, e.text, e.level, e.page] for e in extraction.elements]
-    body = {"title": extraction.title, "media_type": extraction.media_type, "elements": elements}
-    answer = json.dumps(body, ensure_ascii=False).encode()
-    if len(answer) > MAX_ANSWER_BYTES:
+def _exactly(part: bytes, length: int) -> bytes:
+    if len(part) < length:
+        raise Malformed("the stream ended inside a part")
+    return part
+
+
+# Ready ----------------------------------------------------------------------------------------------------------------
+
+
+def encode_ready(measures: Measures) -> bytes:
+    """First word of a child that has started and confined itself."""
+    return json.dumps(asdict(measures)).encode()
+
+
+def decode_ready(word: bytes) -> Measures:
+    """What holds the child, which has seen no document yet.
+
+    Raises:
+        Malformed: it is no such word.
+    """
+    try:
+        body = json.loads(word)
+        if not isinstance(body, dict) or not all(isinstance(value, bool) for value in body.values()):
+            raise TypeError("measures hold or do not")
+        return Measures(**body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Malformed("the child did not say that it is ready") from error
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def encode_extraction(extraction: Extraction) -> list[bytes]:
+    """Parts of an answer that holds content; where that would be too much, of one that says so."""
+    elements = b"".join(_record(each) for each in extraction.elements)
+    files = extraction.attachments
+    if len(elements) > MAX_ELEMENTS_BYTES or len(extraction.elements) > MAX_ELEMENTS:
         return encode_refusal(DocumentRefused(RefusalReason.TOO_LARGE, "it holds more text than a document may"))
-    return answer
+    if len(files) > MAX_ATTACHMENTS or sum(len(each.data) for each in files) > MAX_ATTACHED_BYTES:
+        return encode_refusal(
+            DocumentRefused(RefusalReason.TOO_LARGE, "the files inside are more than a document may hold")
+        )
+    head = {
+        "title": extraction.title[:MAX_LINE_CHARS],
+        "media_type": extraction.media_type,
+        "author": extraction.author[:MAX_LINE_CHARS],
+        "created_at": _utc(extraction.created_at),
+        "modified_at": _utc(extraction.modified_at),
+        "attachments": len(files),
+    }
+    parts = [json.dumps(head).encode(), elements]
+    for each in files:
+        parts += [each.name.encode(errors="replace")[:MAX_NAME_BYTES], each.data]
+    return parts
 
 
-def encode_refusal(refusal: DocumentRefused) -> bytes:
-    return json.dumps({"refused": refusal.reason.value, "detail": refusal.detail[:MAX_DETAIL_CHARS]}).encode()
+def encode_refusal(refusal: DocumentRefused) -> list[bytes]:
+    """Parts of an answer that says why there is nothing."""
+    needs = refusal.program if isinstance(refusal, NeedsProgram) else ""
+    detail = refusal.detail[:MAX_DETAIL_CHARS]
+    return [json.dumps({"refused": refusal.reason.value, "detail": detail, "needs": needs}).encode()]
 
 
-def decode(answer: bytes) -> Extraction:
-    """What the child found.
+def receive_extraction(answers: BinaryIO) -> Extraction:
+    """What the child found in the document.
+
+    Raises:
+        DocumentRefused: the child refused it.
+        NeedsProgram: it refused because it may not start a program.
+        Malformed: the answer is none.
+    """
+    head = _head(receive(answers, MAX_HEAD_BYTES))
+    elements = tuple(_elements(receive(answers, MAX_ELEMENTS_BYTES)))
+    with _Checked():
+        return Extraction(
+            _line(head["title"]),
+            elements,
+            _line(head["media_type"]),
+            author=_line(head["author"]),
+            created_at=_moment(head["created_at"]),
+            modified_at=_moment(head["modified_at"]),
+            attachments=tuple(_attachments(answers, head["attachments"])),
+        )
+
+
+def receive_image(answers: BinaryIO) -> bytes:
+    """The image of a page, of whatever content the child gave it.
 
     Raises:
         DocumentRefused: the child refused the document.
         Malformed: the answer is none.
     """
-    try:
-        body = json.loads(answer.decode())
-        if "refused" in body:
-            reason, detail = RefusalReason(body["refused"]), _text(body["detail"])
-        else:
-            elements = tuple(_element(*fields) for fields in body["elements"])
-            return Extraction(_text(body["title"]), elements, _text(body["media_type"]))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Malformed(f"not an answer: {type(error).__name__}") from error
-    raise DocumentRefused(reason, detail[:MAX_DETAIL_CHARS])
+    _head(receive(answers, MAX_HEAD_BYTES))
+    return receive(answers, MAX_IMAGE_BYTES)
 
 
-def _element(kind: object, text: object, level: object, page: object) -> Element:
-    if not isinstance(level, int) or not isinstance(page, int | None):
-        raise TypeError("level and page are numbers")
-    return Element(ElementKind(_text(kind)), _text(text), level, page)
+class _Checked:
+    """Whatever goes wrong in believing an answer makes it malformed."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ValueError | TypeError | KeyError | RecursionError | OverflowError | struct.error):
+            raise Malformed(f"not an answer: {type(error).__name__}") from error
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text is a string")
+def _head(part: bytes) -> dict[str, object]:
+    with _Checked():
+        head = json.loads(part)
+        if not isinstance(head, dict):
+            raise TypeError("a head is an object")
+        if "refused" not in head:
+            return head
+        reason, detail, needs = RefusalReason(head["refused"]), _line(head["detail"]), _line(head["needs"])
+    raise NeedsProgram(needs) if needs else DocumentRefused(reason, detail[:MAX_DETAIL_CHARS])
+
+
+def _record(element: Element) -> bytes:
+    text = element.text.encode(errors="replace")
+    box = element.box or Box(0.0, 0.0, 0.0, 0.0)
+    present = HAS_BOX * (element.box is not None) | HAS_CONFIDENCE * (element.confidence is not None)
+    level, page = min(max(element.level, 0), 255), min(max(element.page or 0, 0), 0xFFFFFFFF)
+    place = (box.left, box.top, box.right, box.bottom, element.confidence or 0.0, len(text))
+    return RECORD.pack(KINDS.index(element.kind), level, present, page, *place) + text
+
+
+def _elements(part: bytes) -> Iterator[Element]:
+    at, count = 0, 0
+    with _Checked():
+        while at < len(part):
+            *fields, length = RECORD.unpack_from(part, at)
+            at += RECORD.size
+            text = _exactly(part[at : at + length], length).decode()
+            at, count = at + length, count + 1
+            if count > MAX_ELEMENTS:
+                raise ValueError("too many elements")
+            yield _element(text, *fields)
+
+
+def _element(text: str, kind: int, level: int, present: int, page: int, *place: float) -> Element:  # noqa: PLR0913
+    *edges, confidence = place
+    if present > (HAS_BOX | HAS_CONFIDENCE) or kind >= len(KINDS):
+        raise ValueError("unknown kind or flag")
+    return Element(
+        KINDS[kind],
+        text,
+        level,
+        page or None,
+        _box(*edges) if present & HAS_BOX else None,
+        _share(confidence) if present & HAS_CONFIDENCE else None,
+    )
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Box:
+    if not (left <= right and top <= bottom):
+        raise ValueError("a box ends where it begins, or after")
+    return Box(_share(left), _share(top), _share(right), _share(bottom))
+
+
+def _share(value: float) -> float:
+    if not 0.0 <= value <= 1.0:  # nan is neither
+        raise ValueError("a share is between 0 and 1")
+    return value
+
+
+def _attachments(answers: BinaryIO, count: object) -> Iterator[Attachment]:
+    if not _is_count(count) or count > MAX_ATTACHMENTS:
+        raise ValueError("too many files, or not a number of them")
+    room = MAX_ATTACHED_BYTES
+    for _ in range(count):
+        name = receive(answers, MAX_NAME_BYTES).decode(errors="replace")
+        data = receive(answers, room)
+        room -= len(data)
+        yield Attachment(name, data)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _line(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_LINE_CHARS:
+        raise TypeError("a line is a string of bounded length")
     value.encode()  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
     return value
+
+
+def _utc(moment: datetime | None) -> str | None:
+    """A moment without a zone is taken for one in UTC; one that UTC cannot express for none."""
+    if moment is None:
+        return None
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (OverflowError, ValueError):
+        return None
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(_line(value))
+    if moment.tzinfo is None:
+        raise ValueError("a moment is in UTC")
+    return moment.astimezone(UTC)

@@ -1,0 +1,43 @@
+"""What tests of the sandbox share: pools whose children do what a document that took one over could make them do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ingest.sandbox import ParserPool
+from rag.errors import DocumentRefused, RefusalReason
+
+MEMORY = 500_000_000
+COMMAND = (sys.executable, str(Path(__file__).with_name("hostile_child.py")), str(MEMORY))
+
+
+def hostile_pool(
+    workers: int = 1,
+    *,
+    timeout_s: float = 30.0,
+    idle_s: float = 300.0,
+    more: tuple[str, ...] = (),
+    programs: Mapping[str, str] | None = None,
+) -> ParserPool:
+    return ParserPool(
+        workers,
+        timeout_s=timeout_s,
+        memory_bytes=MEMORY,
+        idle_s=idle_s,
+        command=(*COMMAND, *more),
+        programs=programs or {},
+    )
+
+
+def said(pool: ParserPool, name: str, data: bytes = b"") -> str:
+    return pool.parse(data, name).title
+
+
+def refused(pool: ParserPool, name: str, data: bytes = b"") -> RefusalReason:
+    with pytest.raises(DocumentRefused) as refusal:
+        pool.parse(data, name)
+    return refusal.value.reason
