@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +116,7 @@ class ParserProcess:
         try:
             with self._within(timeout_s):
                 ask(self._questions, number, wanted, document)
-                if receive(self._answers, NUMBER_BYTES) != number:
-                    raise Malformed("the child answered out of turn")
+                self._hear(number)
                 self.taken = True
                 found = believe(self._answers)
         except (OSError, Malformed) as error:
@@ -146,6 +145,11 @@ class ParserProcess:
         self._questions.close()
         self._answers.close()
         rmtree(self._folder, ignore_errors=True)
+
+    def _hear(self, number: bytes) -> None:
+        """Hears that the child begins with this very document."""
+        if receive(self._answers, NUMBER_BYTES) != number:
+            raise Malformed("the child answered out of turn")
 
     def _exceeded(self, deadline: float) -> DocumentRefused | None:
         if monotonic() > deadline:
@@ -242,7 +246,7 @@ def _size_of(folder: str) -> int:
     return size
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start(command: Sequence[str], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """The process, and where its questions go."""
     ours, its = socket.socketpair()
     with its:
@@ -250,7 +254,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> tuple[subp
             process = subprocess.Popen(  # noqa: S603  our own interpreter, no shell, no argument from outside
                 command,
                 bufsize=0,
-                stdin=its,
+                stdin=its.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,

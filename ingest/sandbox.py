@@ -3,8 +3,9 @@
 Each child is a fresh interpreter (not a fork: it shares no memory, no files and no environment with us), warm for many
 documents, and replaced after `DOCUMENTS_A_CHILD` of them, after a limit was hit, after a crash and after some idle
 minutes. What a child may do is in `ingest.parsers.confinement`, how it is watched in `ingest.parser_process`, what is
-believed of its answers in `ingest.parsers.wire`; the reasons are in docs/decisions/0007. Documents with different rights
-share a child one after the other: a parser that was taken over could mix the next ones up, until the child is replaced.
+believed of its answers in `ingest.parsers.wire`; the reasons are in docs/decisions/0007. Documents with different
+rights share a child one after the other: a parser that was taken over could mix the next ones up, until the child is
+replaced.
 """
 
 from __future__ import annotations

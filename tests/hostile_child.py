@@ -4,7 +4,7 @@ of the document tells it to. Run by `ParserPool(command=...)`, never imported.
 Deeds in capitals are done by native code, around everything that the interpreter refuses.
 """
 
-# ruff: noqa
+# ruff: noqa: B023, BLE001, PLW1510, SIM115
 # mypy: ignore-errors
 
 import ctypes
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ingest.extraction import Attachment, Element, ElementKind, Extraction
 from ingest.parsers.confinement import allow_cpu, confine, empty_folder
-from ingest.parsers.wire import LENGTH, encode_extraction, encode_ready, encode_refusal, receive, send, take
+from ingest.parsers.wire import LENGTH, encode_extraction, encode_ready, encode_refusal, send, take
 from rag.errors import DocumentRefused, RefusalReason
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +69,7 @@ def shared_memory(size):
     room = mmap.mmap(-1, size)
     for at in range(0, size, 4096):
         room[at] = 1
-    signal.pause()
+    signal.sigwait({signal.SIGUSR1})
 
 
 def threads():
@@ -111,7 +111,7 @@ while question := take(questions):
             while True:
                 pass
         case "sleep":
-            signal.pause()
+            signal.sigwait({signal.SIGUSR1})
         case "burn":
             allow_cpu(0)
             while True:

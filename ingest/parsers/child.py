@@ -1,8 +1,8 @@
 """The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS [PROGRAM...]`.
 
-Confines itself and says what holds it, then takes question after question from standard input, which is a local socket,
-and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it. Its folder
-for temporary files is in `TMPDIR`.
+Confines itself and says what holds it, then takes question after question from standard input, which is a local
+socket, and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
+Its folder for temporary files is in `TMPDIR`.
 """
 
 from __future__ import annotations

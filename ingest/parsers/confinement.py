@@ -1,8 +1,8 @@
 """What a parser process gives up before it sees its first document.
 
-Several measures that do not depend on each other, each as far as the kernel grants it to this process: containers and old
-kernels refuse some. What is in force is told to the parent (`Measures`) and by `kustos doctor`. docs/decisions/0007 says
-why these, and what each is for.
+Several measures that do not depend on each other, each as far as the kernel grants it to this process: containers and
+old kernels refuse some. What is in force is told to the parent (`Measures`) and by `kustos doctor`.
+docs/decisions/0007 says why these, and what each is for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ REFUSED_EVENTS = ("socket.", "subprocess.Popen", "os.system", "os.exec", "os.pos
 OURS = Path(__file__).resolve().parents[2]
 LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64")
 SHARED = (
-    *("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives", "/etc/libreoffice", *knownfiles),
+    *(
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/etc/fonts",
+        "/etc/alternatives",
+        "/etc/libreoffice",
+        *map(str, knownfiles),
+    ),
     *("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/fontconfig", "/usr/share/zoneinfo", "/usr/share/mime"),
     *("/usr/share/tesseract-ocr", "/usr/share/tessdata", "/usr/share/libreoffice"),
     *("/dev/null", "/dev/urandom", "/dev/random", "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo"),

@@ -1,4 +1,4 @@
-"""A view of the machine of one's own: no network, no shared memory of others, an own file system for what is temporary."""
+"""A view of the machine of one's own: no network, nobody's shared memory, a file system for what is temporary."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leave_network() -> bool:
 
 
 def mount_own(folder: str, max_bytes: int) -> bool:
-    """Whether `folder` is now a file system in memory of `max_bytes`, seen by nobody else and gone with this process."""
+    """Whether `folder` is now a file system in memory of `max_bytes`: seen by nobody else, gone with this process."""
     options = f"size={max_bytes},nr_inodes={MAX_FILES},mode=700".encode()
     try:
         call("mount", None, b"/", None, ctypes.c_ulong(RECURSIVE | PRIVATE), None)

@@ -1,8 +1,8 @@
 """A filter over system calls: what is not listed does not exist for the process, nor for any program it starts.
 
-A list of what is allowed, not of what is forbidden: calls that a future kernel adds stay closed. Unknown calls fail with
-ENOSYS, so that the C library takes an older way where it knows one; calls that programs try in the course of their work
-fail with EPERM. Format of the program: linux/filter.h (classic BPF), linux/seccomp.h.
+A list of what is allowed, not of what is forbidden: calls that a future kernel adds stay closed. Unknown calls fail
+with ENOSYS, so that the C library takes an older way where it knows one; calls that programs try in the course of their
+work fail with EPERM. Format of the program: linux/filter.h (classic BPF), linux/seccomp.h.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from ingest.parsers.kernel import no_new_privileges, system_call
 from ingest.parsers.syscalls import numbers
 
 ALWAYS = """
-    access arch_prctl brk chdir clock_getres clock_gettime clock_nanosleep close close_range copy_file_range dup dup2 dup3
-    epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir
-    fdatasync flock fstat fstatfs fsync ftruncate futex get_robust_list getcpu getcwd getdents64 getegid geteuid getgid
-    getgroups getpgid getpgrp getpid getppid getrandom getresgid getresuid getrlimit getrusage getsid gettid gettimeofday
-    getuid lseek lstat madvise membarrier mincore mmap mprotect mremap msync munmap nanosleep newfstatat pipe pipe2 poll ppoll
-    pread64 preadv pselect6 pwrite64 pwritev read readlink readlinkat readv recvmsg restart_syscall rseq rt_sigaction
-    rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_get_priority_max sched_get_priority_min
-    sched_getaffinity sched_getparam sched_getscheduler sched_yield select sendfile set_robust_list set_tid_address setrlimit
-    sigaltstack stat statfs statx sysinfo time times umask uname wait4 waitid write writev
-""".split()
-FOLDER = "mkdir mkdirat rename renameat renameat2 rmdir unlink unlinkat".split()
+    access arch_prctl brk chdir clock_getres clock_gettime clock_nanosleep close close_range copy_file_range dup
+    dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 exit exit_group faccessat faccessat2
+    fadvise64 fallocate fchdir fdatasync flock fstat fstatfs fsync ftruncate futex get_robust_list getcpu getcwd
+    getdents64 getegid geteuid getgid getgroups getpgid getpgrp getpid getppid getrandom getresgid getresuid
+    getrlimit getrusage getsid gettid gettimeofday getuid lseek lstat madvise membarrier mincore mmap mprotect
+    mremap msync munmap nanosleep newfstatat pipe pipe2 poll ppoll pread64 preadv pselect6 pwrite64 pwritev read
+    readlink readlinkat readv recvmsg restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn
+    rt_sigsuspend rt_sigtimedwait sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getparam
+    sched_getscheduler sched_yield select sendfile set_robust_list set_tid_address setrlimit sigaltstack stat
+    statfs statx sysinfo time times umask uname wait4 waitid write writev
+"""
+FOLDER = "mkdir mkdirat rename renameat renameat2 rmdir unlink unlinkat"
 """Where Landlock holds them to the private folder."""
 PROGRAMS = """
-    accept accept4 bind execve fork getpeername getsockname getsockopt link linkat listen memfd_create recvfrom setsockopt
-    shutdown symlink symlinkat vfork
-""".split()
+    accept accept4 bind execve fork getpeername getsockname getsockopt link linkat listen memfd_create recvfrom
+    setsockopt shutdown symlink symlinkat vfork
+"""
 """What a program needs that is started on purpose. It connects to nobody: sockets of the machine are files too."""
 REFUSED = """
-    accept accept4 bind bpf chmod chown connect execve execveat fchmod fchmodat fchown fchownat fork fsetxattr lchown link
-    linkat listen lsetxattr mount process_vm_readv process_vm_writev ptrace sendmsg sendto setns setxattr symlink symlinkat
-    unshare utimensat utimes vfork
-""".split()
+    accept accept4 bind bpf chmod chown connect execve execveat fchmod fchmodat fchown fchownat fork fsetxattr
+    lchown link linkat listen lsetxattr mount process_vm_readv process_vm_writev ptrace sendmsg sendto setns
+    setxattr symlink symlinkat unshare utimensat utimes vfork
+"""
 
 AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 X32_CALLS = 0x40000000  # another table of calls, behind the same architecture on x86_64
@@ -113,7 +114,7 @@ def _rules(*, writing: bool, programs: bool, signals: bool) -> tuple[list[str], 
             "socketpair": Only(0, (AF_UNIX,)),
             "prlimit64": Only(0, (0,)),
         }
-    names = [*ALWAYS, *(FOLDER if writing else ()), *(PROGRAMS if programs else ())]
+    names = [*ALWAYS.split(), *(FOLDER.split() if writing else ()), *(PROGRAMS.split() if programs else ())]
     if signals:
         names += [each for each in ("kill", "tgkill") if rules.pop(each)]
     return names, rules
@@ -135,7 +136,7 @@ def _program(architecture: int, known: Mapping[str, int], allowed: Iterable[str]
     for name in sorted(rules.keys() & known.keys()):
         body = _checks(rules[name])
         code += [(EQUAL, 0, len(body), known[name]), *body]
-    for name in sorted((set(REFUSED) | {"socket", "socketpair"}) & known.keys() - allowed - rules.keys()):
+    for name in sorted(({*REFUSED.split(), "socket", "socketpair"}) & known.keys() - allowed - rules.keys()):
         code += [(EQUAL, 0, 1, known[name]), (RETURN, 0, 0, FAIL | errno.EPERM)]
     code.append((RETURN, 0, 0, FAIL | errno.ENOSYS))
     return b"".join(struct.pack("HBBI", *each) for each in code)

@@ -1,11 +1,12 @@
 """What parent and child say to each other.
 
-A question is one message on a local socket: a number, what is wanted, a name, and the document as an open file. An answer
-is a number and parts behind their lengths: a head in JSON, the elements as packed records, the files inside. Never pickle.
+A question is one message on a local socket: a number, what is wanted, and the document as an open file. An answer is
+that number, said when the child begins, and parts behind their lengths: a head in JSON, the elements as packed records,
+the files inside. Never pickle.
 
-A child may have been taken over by the document it reads, so nothing it says is believed beyond its form. Every length is
-bounded before anything is read, records hold numbers of known ranges and text that UTF-8 can carry, and packed records
-rather than JSON keep an answer from growing as it is unpacked.
+A child may have been taken over by the document it reads, so nothing it says is believed beyond its form. Every length
+is bounded before anything is read, records hold numbers of known ranges and text that UTF-8 can carry, and packed
+records rather than JSON keep an answer from growing as it is unpacked.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Malformed(Exception):
 
 
 class NeedsProgram(DocumentRefused):
-    """Only a child that may start `program` can read this document; the pool asks one."""
+    """Only a child that may start `program` can read this document; the pool asks one, where there is the program."""
 
-    def __init__(self, program: str) -> None:
-        super().__init__(RefusalReason.UNSUPPORTED, f"it can only be read with {program}, which is not installed")
+    def __init__(self, program: str, detail: str) -> None:
+        super().__init__(RefusalReason.UNSUPPORTED, detail)
         self.program = program
 
-    def __reduce__(self) -> tuple[type[NeedsProgram], tuple[str]]:  # type: ignore[override]
-        return NeedsProgram, (self.program,)
+    def __reduce__(self) -> tuple[type[NeedsProgram], tuple[str, str]]:  # type: ignore[override]
+        return NeedsProgram, (self.program, self.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +171,11 @@ def decode_ready(word: bytes) -> Measures:
     Raises:
         Malformed: it is no such word.
     """
-    try:
+    with _Checked():
         body = json.loads(word)
         if not isinstance(body, dict) or not all(isinstance(value, bool) for value in body.values()):
             raise TypeError("measures hold or do not")
         return Measures(**body)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Malformed("the child did not say that it is ready") from error
 
 
 # Answers --------------------------------------------------------------------------------------------------------------
@@ -264,7 +263,9 @@ def _head(part: bytes) -> dict[str, object]:
         if "refused" not in head:
             return head
         reason, detail, needs = RefusalReason(head["refused"]), _line(head["detail"]), _line(head["needs"])
-    raise NeedsProgram(needs) if needs else DocumentRefused(reason, detail[:MAX_DETAIL_CHARS])
+    raise (
+        NeedsProgram(needs, detail[:MAX_DETAIL_CHARS]) if needs else DocumentRefused(reason, detail[:MAX_DETAIL_CHARS])
+    )
 
 
 def _record(element: Element) -> bytes:
@@ -289,7 +290,7 @@ def _elements(part: bytes) -> Iterator[Element]:
             yield _element(text, *fields)
 
 
-def _element(text: str, kind: int, level: int, present: int, page: int, *place: float) -> Element:  # noqa: PLR0913
+def _element(text: str, kind: int, level: int, present: int, page: int, *place: float) -> Element:
     *edges, confidence = place
     if present > (HAS_BOX | HAS_CONFIDENCE) or kind >= len(KINDS):
         raise ValueError("unknown kind or flag")

@@ -187,9 +187,8 @@ def test_only_a_child_that_may_start_the_program_starts_it() -> None:
     """Both with the real child: one asks for what it may not do, the pool asks one that may."""
     script = f"""
 import sys; from ingest.parsers import child, wire
-sys.modules["ingest.parsers.registry"]
 def parse(data, name):
-    if len(sys.argv) < 4: raise wire.NeedsProgram("converter")
+    if len(sys.argv) < 4: raise wire.NeedsProgram("converter", "install it")
     import subprocess
     return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "")
 child.parse = parse
