@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from enum import StrEnum
 from pathlib import PurePath
 
+from ingest.parsers.compound import compound_streams
+from ingest.parsers.damage import damaged, encrypted, unsupported
 from ingest.parsers.encoding import decode
+from ingest.parsers.packages import Package, is_encrypted
 from rag.errors import DocumentRefused, RefusalReason
 
 PDF_HEADER_WITHIN = 1024  # ISO 32000-1, annex H, implementation note 13
 TEXT_SAMPLE_BYTES = 65_536
-MAX_MEMBERS = 10_000
-MAX_UNPACKED_BYTES = 300_000_000
-XML_PROLOGUE_BYTES = 4096
+XML_PROLOGUE_BYTES = 1_000_000
 
 
 class FileKind(StrEnum):
@@ -25,54 +24,121 @@ class FileKind(StrEnum):
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
     PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
     XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    DOC = "application/msword"
+    PPT = "application/vnd.ms-powerpoint"
+    XLS = "application/vnd.ms-excel"
+    XLSB = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
+    ODT = "application/vnd.oasis.opendocument.text"
+    ODS = "application/vnd.oasis.opendocument.spreadsheet"
+    ODP = "application/vnd.oasis.opendocument.presentation"
+    RTF = "application/rtf"
+    EPUB = "application/epub+zip"
     MSG = "application/vnd.ms-outlook"
     EML = "message/rfc822"
+    MHTML = "multipart/related"
     HTML = "text/html"
+    XML = "application/xml"
+    JSON = "application/json"
     MARKDOWN = "text/markdown"
+    RESTRUCTURED = "text/x-rst"
     CSV = "text/csv"
+    TSV = "text/tab-separated-values"
     TEXT = "text/plain"
+    ZIP = "application/zip"
+    TAR = "application/x-tar"
+    GZIP = "application/gzip"
+    BZIP2 = "application/x-bzip2"
+    XZ = "application/x-xz"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
+    GIF = "image/gif"
+    WEBP = "image/webp"
+    BMP = "image/bmp"
 
 
+IMAGES = frozenset({FileKind.PNG, FileKind.JPEG, FileKind.TIFF, FileKind.GIF, FileKind.WEBP, FileKind.BMP})
 TEXT_KINDS = {
     ".md": FileKind.MARKDOWN,
     ".markdown": FileKind.MARKDOWN,
+    ".rst": FileKind.RESTRUCTURED,
+    ".rest": FileKind.RESTRUCTURED,
     ".csv": FileKind.CSV,
-    ".tsv": FileKind.CSV,
+    ".tsv": FileKind.TSV,
+    ".tab": FileKind.TSV,
     ".html": FileKind.HTML,
     ".htm": FileKind.HTML,
     ".xhtml": FileKind.HTML,
+    ".mht": FileKind.MHTML,
+    ".mhtml": FileKind.MHTML,
     ".eml": FileKind.EML,
+    ".json": FileKind.JSON,
+    ".jsonl": FileKind.JSON,
+    ".ndjson": FileKind.JSON,
+    ".xml": FileKind.XML,
     ".txt": FileKind.TEXT,
     ".log": FileKind.TEXT,
 }
-OOXML_MAIN_PARTS = {"word/": FileKind.DOCX, "ppt/": FileKind.PPTX, "xl/": FileKind.XLSX}
+MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", FileKind.PNG),
+    (b"\xff\xd8\xff", FileKind.JPEG),
+    (b"GIF87a", FileKind.GIF),
+    (b"GIF89a", FileKind.GIF),
+    (b"II*\0", FileKind.TIFF),
+    (b"MM\0*", FileKind.TIFF),
+    (b"{\\rtf", FileKind.RTF),
+    (b"\x1f\x8b\x08", FileKind.GZIP),
+    (b"BZh", FileKind.BZIP2),
+    (b"\xfd7zXZ\0", FileKind.XZ),
+)
 UNREADABLE_MAGIC = (
-    (b"\x89PNG", "an image; reading images needs OCR, which a later release brings"),
-    (b"\xff\xd8\xff", "an image; reading images needs OCR, which a later release brings"),
-    (b"GIF8", "an image; reading images needs OCR, which a later release brings"),
-    (b"II*\0", "an image; reading images needs OCR, which a later release brings"),
-    (b"MM\0*", "an image; reading images needs OCR, which a later release brings"),
-    (b"{\\rtf", "Rich Text; save it as .docx"),
     (b"MZ", "a program"),
     (b"\x7fELF", "a program"),
-    (b"\x1f\x8b", "a compressed file; unpack it first"),
-    (b"7z\xbc\xaf", "an archive; unpack it first"),
-    (b"Rar!", "an archive; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; pack it as ZIP"),
+    (b"Rar!", "a RAR archive; pack it as ZIP"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file; unpack it first"),
+    (b"SQLite format 3\0", "a database; export its tables as CSV"),
+    (b"\0\1\0\0Standard", "an Access database; export its tables as CSV"),
+    (b"ID3", "sound"),
+    (b"OggS", "sound"),
+    (b"\x1aE\xdf\xa3", "a film"),
 )
+RIFF_MEANING = {b"WEBP": "", b"WAVE": "sound", b"AVI ": "a film"}
+TAR_MAGIC_AT = 257
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+PACKAGE_TYPES = {
+    **{str(kind): kind for kind in (FileKind.ODT, FileKind.ODS, FileKind.ODP, FileKind.EPUB)},
+    f"{FileKind.ODT}-template": FileKind.ODT,
+    f"{FileKind.ODS}-template": FileKind.ODS,
+    f"{FileKind.ODP}-template": FileKind.ODP,
+}
+OOXML_MAIN_PARTS = {"word/": FileKind.DOCX, "ppt/": FileKind.PPTX, "xl/": FileKind.XLSX}
+OLE_STREAMS = {  # a message can hold the others' streams only in folders of its own
+    "__properties_version1.0": FileKind.MSG,
+    "WordDocument": FileKind.DOC,
+    "PowerPoint Document": FileKind.PPT,
+    "Workbook": FileKind.XLS,
+    "Book": FileKind.XLS,
+}
 ENTITY_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
-HTML_START = re.compile(
-    r"\s*(<\?xml[^>]*>\s*)?(<!--.{0,2000}?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+PLAIN_PROLOGUE = re.compile(rb"[^<]*+(?><\?.*?\?>\s*|<!--.*?-->\s*)*+<[^!?]", re.DOTALL)
+COMMENTS = r"(?>\s*<!--.{0,2000}?-->)*+\s*"
+HTML_START = re.compile(rf"\s*(<\?xml[^>]*>\s*)?{COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+XML_START = re.compile(r"\s*<\?xml\s")
+JSON_START = re.compile(r"\s*[\[{]")
+MAIL_START = re.compile(
+    r"(Return-Path|Received|Delivered-To|MIME-Version|Message-ID|Date|Subject|From|To|X-[\w-]+):\s", re.IGNORECASE
 )
-MAIL_START = re.compile(r"(Return-Path|Received|Delivered-To|MIME-Version|Message-ID|From|X-[\w-]+):\s", re.IGNORECASE)
 MAIL_ORIGIN = re.compile(r"^From:\s", re.IGNORECASE | re.MULTILINE)
+MAIL_OTHER = re.compile(r"^(To|Date|Subject|Message-ID|MIME-Version):\s", re.IGNORECASE | re.MULTILINE)
+SAVED_PAGE = re.compile(r"^(Snapshot-Content-Location:|From: <Saved by )", re.IGNORECASE | re.MULTILINE)
 
 
 def detect(data: bytes, name: str) -> FileKind:
     """The kind of a file.
 
     Raises:
-        DocumentRefused: it is empty, encrypted, an archive that is broken or too large, or of a kind that nobody reads.
+        DocumentRefused: it is empty, encrypted, a package that is broken or too large, or of a kind that nobody reads.
     """
     if not data.strip(b" \t\r\n\0"):
         raise DocumentRefused(RefusalReason.NO_TEXT, "the file is empty")
@@ -82,75 +148,97 @@ def detect(data: bytes, name: str) -> FileKind:
         return _zip_kind(data)
     if data.startswith(OLE_MAGIC):
         return _ole_kind(data)
+    return _marked_kind(data) or _text_kind(data, name)
+
+
+def _marked_kind(data: bytes) -> FileKind | None:
+    """The kind that the first bytes tell; None where they tell none."""
+    for magic, kind in MAGIC:
+        if data.startswith(magic):
+            return kind
+    if data[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
+        return FileKind.TAR
+    if data.startswith(b"RIFF") and (meaning := RIFF_MEANING.get(data[8:12])) is not None:
+        if not meaning:
+            return FileKind.WEBP
+        raise unsupported(f"its content is {meaning}")
+    if (
+        data.startswith(b"BM")
+        and len(data) >= 18
+        and data[14:18] in {b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"}
+    ):
+        return FileKind.BMP
     for magic, meaning in UNREADABLE_MAGIC:
         if data.startswith(magic):
-            raise _unsupported(f"its content is {meaning}")
-    return _text_kind(data, name)
-
-
-def _unsupported(detail: str) -> DocumentRefused:
-    return DocumentRefused(RefusalReason.UNSUPPORTED, detail)
+            raise unsupported(f"its content is {meaning}")
+    return None
 
 
 def _zip_kind(data: bytes) -> FileKind:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _ooxml_kind(archive)
-    except DocumentRefused:
-        raise
-    except Exception as error:  # zipfile meets hostile input with more than BadZipFile
-        raise DocumentRefused(RefusalReason.DAMAGED, f"the package cannot be opened: {type(error).__name__}") from error
+    with Package(data) as package:
+        files = [member for member in package.members if not member.is_dir()]
+        if files and all(is_encrypted(member) for member in files):
+            raise encrypted("the package is protected by a password")
+        if "mimetype" in package.names:
+            declared = package.read("mimetype").strip().decode("latin-1")
+            if kind := PACKAGE_TYPES.get(declared):
+                return kind
+        if "[Content_Types].xml" in package.names:
+            return _ooxml_kind(package)
+    return FileKind.ZIP
 
 
-def _ooxml_kind(archive: zipfile.ZipFile) -> FileKind:
-    members = archive.infolist()
-    if any(member.flag_bits & 0x1 for member in members):
-        raise DocumentRefused(RefusalReason.ENCRYPTED, "the package is protected by a password")
-    # zipfile reads no more than the declared size of a member, so the declaration is a bound.
-    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
-        raise DocumentRefused(RefusalReason.TOO_LARGE, "unpacked it exceeds what a document may hold")
-    if "[Content_Types].xml" not in {member.filename for member in members}:
-        raise _unsupported("an archive or an OpenDocument file; unpack it, or save it as .docx, .pptx or .xlsx")
+def _ooxml_kind(package: Package) -> FileKind:
+    if any(is_encrypted(member) for member in package.members):
+        raise encrypted("the package is protected by a password")
+    if "xl/workbook.bin" in package.names:
+        return FileKind.XLSB
     for prefix, kind in OOXML_MAIN_PARTS.items():
-        if any(member.filename.startswith(prefix) for member in members):
-            _refuse_entities(archive)
-            _refuse_macros(archive, kind)
+        if any(name.startswith(prefix) for name in package.names):
+            _refuse_entities(package)
             return kind
-    raise _unsupported("an Office package of unknown kind")
+    raise unsupported("an Office package of unknown kind")
 
 
-def _refuse_entities(archive: zipfile.ZipFile) -> None:
+def _refuse_entities(package: Package) -> None:
     """Parts of an Office package declare no entities (ECMA-376 part 2, 8.1.4); bombs and XXE do (IN-04, IN-07)."""
-    for member in archive.infolist():
-        if not member.filename.endswith((".xml", ".rels")):
+    for member in package.members:
+        if not member.filename.endswith((".xml", ".rels", ".vml")):
             continue
-        with archive.open(member) as part:
-            prologue = part.read(XML_PROLOGUE_BYTES).replace(b"\0", b"")  # UTF-16 hides nothing
-        if ENTITY_DECLARATION.search(prologue):
-            raise DocumentRefused(RefusalReason.DAMAGED, "its XML declares entities, which Office packages must not")
-
-
-def _refuse_macros(archive: zipfile.ZipFile, kind: FileKind) -> None:
-    if kind is not FileKind.XLSX and b"macroEnabled" in archive.read("[Content_Types].xml"):
-        raise _unsupported("a document with macros; save it as .docx or .pptx")
+        prologue = package.head(member, XML_PROLOGUE_BYTES).replace(b"\0", b"")  # UTF-16 hides nothing
+        if PLAIN_PROLOGUE.match(prologue):
+            continue
+        if ENTITY_DECLARATION.search(prologue) or len(prologue) == XML_PROLOGUE_BYTES:
+            raise damaged("its XML declares entities, which Office packages must not")
 
 
 def _ole_kind(data: bytes) -> FileKind:
-    """Names in the directory of a compound file are UTF-16, in clear text."""
-    if "EncryptedPackage".encode("utf-16-le") in data:
-        raise DocumentRefused(RefusalReason.ENCRYPTED, "the document is protected by a password")
-    if "__properties_version1.0".encode("utf-16-le") in data:
-        return FileKind.MSG
-    raise _unsupported("an Office format from before 2007; save it as .docx, .pptx or .xlsx")
+    streams = compound_streams(data)
+    if "EncryptedPackage" in streams:
+        raise encrypted("the document is protected by a password")
+    for stream, kind in OLE_STREAMS.items():
+        if stream in streams:
+            return kind
+    raise unsupported(
+        "a compound file of a program that is not known here; save it in a current Office format or as PDF"
+    )
 
 
 def _text_kind(data: bytes, name: str) -> FileKind:
     text = decode(data[:TEXT_SAMPLE_BYTES])
     if text is None:
-        raise _unsupported("its content is neither text nor a known document format")
-    named = TEXT_KINDS.get(PurePath(name).suffix.lower())
-    if named is not None:
-        return named
+        raise unsupported("its content is neither text nor a known document format")
+    text = text.removeprefix("\ufeff")
+    return TEXT_KINDS.get(PurePath(name).suffix.lower()) or _kind_of_text(text)
+
+
+def _kind_of_text(text: str) -> FileKind:
     if HTML_START.match(text):
         return FileKind.HTML
-    return FileKind.EML if MAIL_START.match(text) and MAIL_ORIGIN.search(text) else FileKind.TEXT
+    if XML_START.match(text):
+        return FileKind.XML
+    if JSON_START.match(text):
+        return FileKind.JSON
+    if MAIL_START.match(text) and MAIL_ORIGIN.search(text) and MAIL_OTHER.search(text):
+        return FileKind.MHTML if SAVED_PAGE.search(text) else FileKind.EML
+    return FileKind.TEXT

@@ -5,31 +5,122 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator
-from email.message import EmailMessage
+from dataclasses import replace
+from email.message import EmailMessage, Message
 
-from ingest.extraction import Element, ElementKind, Extraction
+from ingest.extraction import Attachment, Element, Extraction
+from ingest.parsers.attachments import Attachments
+from ingest.parsers.damage import damage, damaged, encrypted
 from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
-from ingest.parsers.office import html_elements
-from ingest.parsers.plain import csv_table, paragraphs
-from rag.errors import DocumentRefused, RefusalReason
+from ingest.parsers.hypertext import html_elements, html_extraction
+from ingest.parsers.letters import attachment_list, letter_elements, quoted_paragraphs
+from ingest.parsers.properties import Properties, mail_time
 
 ENVELOPE = ("From", "To", "Cc", "Date")
+SIGNATURES = {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
+ENCRYPTED = {"multipart/encrypted", "application/pgp-encrypted"}
+MAX_PARTS = 10_000
+BODY_TYPES = {"text/plain", "text/html"}
+UNNAMED_MESSAGE = "message"
 
 
 class MailParser:
     def parse(self, data: bytes, name: str) -> Extraction:
-        """Subject as title, the envelope, the body, then each attachment under a heading with its name.
+        """Subject as title, the envelope, the body with earlier mails under headings; attached files and mails apart.
 
-        Attachments that are text are read; of others the name is kept. Nested messages are not followed.
+        Pictures and signatures that belong to the body are left out.
         """
-        try:
+        with damage("the mail"):
             message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
-            return Extraction(_header(message, "Subject"), tuple(_elements(message)), FileKind.EML)
-        except (MemoryError, DocumentRefused):
-            raise
-        except Exception as error:  # the email package fails in many ways on malformed headers
-            raise DocumentRefused(RefusalReason.DAMAGED, f"not readable as mail: {type(error).__name__}") from error
+            if _is_encrypted(message):
+                raise encrypted("the mail is encrypted (S/MIME or PGP); only its recipients can read it")
+            parts = _Parts(message)
+            envelope = {field: _header(message, field) for field in ENVELOPE}
+            subject = _header(message, "Subject")
+            body = (each for part in parts.bodies for each in _content(part))
+            elements = (
+                *letter_elements(subject, envelope, body),
+                *attachment_list(each.name for each in parts.attachments),
+            )
+            properties = Properties(subject, envelope["From"], mail_time(envelope["Date"]))
+        return replace(properties.describing(elements, FileKind.EML), attachments=parts.attachments)
+
+
+class MhtmlParser:
+    def parse(self, data: bytes, name: str) -> Extraction:
+        """A web page saved as one file; its pictures and styles are left out."""
+        with damage("the web page"):
+            message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
+            for part in message.walk():
+                if part.get_content_type() == "text/html":
+                    page = html_extraction(_text(part))
+                    return replace(
+                        page,
+                        title=_header(message, "Subject"),
+                        media_type=FileKind.MHTML,
+                        created_at=page.created_at or mail_time(_header(message, "Date")),
+                    )
+        raise damaged("there is no page in it")
+
+
+class _Parts:
+    """The parts of a message: those that are its body, and those that are files of their own."""
+
+    def __init__(self, message: EmailMessage) -> None:
+        self.bodies: list[EmailMessage] = []
+        self._files = Attachments()
+        self._seen = 0
+        self._take(message)
+        self.attachments: tuple[Attachment, ...] = self._files.as_tuple()
+
+    def _take(self, part: EmailMessage) -> None:
+        self._seen += 1
+        if self._seen > MAX_PARTS:
+            raise damaged(f"it has more than {MAX_PARTS:,} parts")
+        kind = part.get_content_type()
+        if kind == "message/rfc822":
+            self._take_message(part)
+        elif kind == "multipart/alternative":
+            self._take(_best(part))
+        elif part.is_multipart():
+            for each in part.iter_parts():
+                if isinstance(each, EmailMessage):
+                    self._take(each)
+        elif kind in BODY_TYPES and not part.is_attachment() and not part.get_filename():
+            self.bodies.append(part)
+        elif kind not in SIGNATURES and not _belongs_to_body(part):
+            self._files.add(part.get_filename() or part.get_content_type().replace("/", "."), _bytes(part))
+
+    def _take_message(self, part: EmailMessage) -> None:
+        inner = part.get_payload(0) if part.is_multipart() else None
+        if isinstance(inner, EmailMessage):
+            name = part.get_filename() or f"{_header(inner, 'Subject') or UNNAMED_MESSAGE}.eml"
+            self._files.add(name, inner.as_bytes(policy=email.policy.compat32))
+
+
+def _best(alternatives: EmailMessage) -> EmailMessage:
+    """The last alternative that is or holds HTML, else the first: plain text."""
+    parts = [part for part in alternatives.iter_parts() if isinstance(part, EmailMessage)]
+    if not parts:
+        raise damaged("it announces alternatives and has none")
+    html = [part for part in parts if any(each.get_content_type() == "text/html" for each in part.walk())]
+    return html[-1] if html else parts[0]
+
+
+def _is_encrypted(message: EmailMessage) -> bool:
+    kind = message.get_content_type()
+    enveloped = kind in {"application/pkcs7-mime", "application/x-pkcs7-mime"}
+    return kind in ENCRYPTED or (enveloped and message.get_param("smime-type") != "signed-data")
+
+
+def _belongs_to_body(part: EmailMessage) -> bool:
+    """Pictures that a body shows, such as the logo in a signature."""
+    return (
+        part.get_content_maintype() == "image"
+        and not part.is_attachment()
+        and (part.get_content_disposition() == "inline" or "Content-ID" in part)
+    )
 
 
 def _as_bytes(data: bytes) -> bytes:
@@ -39,45 +130,25 @@ def _as_bytes(data: bytes) -> bytes:
     return data
 
 
-def _elements(message: EmailMessage) -> Iterator[Element]:
-    yield Element(ElementKind.TITLE, _header(message, "Subject"))
-    lines = (f"{field}: {value}" for field in ENVELOPE if (value := _header(message, field)))
-    yield Element(ElementKind.OTHER, "\n".join(lines))
-    body = message.get_body(("html", "plain"))
-    if isinstance(body, EmailMessage):
-        yield from _content(body)
-    for attachment in message.iter_attachments():
-        if isinstance(attachment, EmailMessage):
-            yield from _attachment(attachment)
-
-
-def _header(message: EmailMessage, field: str) -> str:
+def _header(message: Message, field: str) -> str:
     return " ".join(str(message.get(field, "")).split())
 
 
-def _attachment(part: EmailMessage) -> Iterator[Element]:
-    if part.get_content_disposition() == "inline" and part.get_content_maintype() != "text":
-        return  # pictures inside the body
-    yield Element(ElementKind.HEADING, f"Attachment: {part.get_filename() or part.get_content_type()}", 1)
-    if part.get_content_maintype() == "text":
-        yield from _content(part)
-
-
-def _content(part: EmailMessage) -> tuple[Element, ...]:
+def _content(part: EmailMessage) -> Iterator[Element]:
     text = _text(part)
-    match part.get_content_subtype():
-        case "html":
-            return html_elements(text)
-        case "csv":
-            return (Element(ElementKind.TABLE, csv_table(text)),)
-        case _:
-            return paragraphs(text)
+    if part.get_content_subtype() == "html":
+        yield from html_elements(text)
+    else:
+        yield from quoted_paragraphs(text)
 
 
-def _text(part: EmailMessage) -> str:
+def _bytes(part: Message) -> bytes:
     payload = part.get_payload(decode=True)
-    if not isinstance(payload, bytes):
-        return ""
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _text(part: Message) -> str:
+    payload = _bytes(part)
     try:
         text = payload.decode(part.get_content_charset("utf-8"))
     except (LookupError, UnicodeDecodeError):  # an encoding that nobody knows, or one that is not the one declared

@@ -12,6 +12,7 @@ from ingest.parsers.tables import table_text
 from rag.errors import DocumentRefused, RefusalReason
 
 DELIMITERS = ";,\t|"
+DELIMITER_SAID = re.compile(r"sep=(.)")  # a first line that Excel writes and reads
 PARAGRAPH = re.compile(r"\n[ \t]*\n+")
 
 
@@ -44,11 +45,21 @@ class CsvParser:
         return Extraction("", (Element(ElementKind.TABLE, csv_table(text_of(data))),), FileKind.CSV)
 
 
-def csv_table(text: str) -> str:
-    """Rows as table text; the delimiter is the one that the first line holds most of."""
-    first = text.lstrip("\n").partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
+class TsvParser:
+    def parse(self, data: bytes, name: str) -> Extraction:
+        """One table whose cells are separated by tabs, or by what it says else."""
+        text = text_of(data)
+        table = csv_table(text, "\t" if "\t" in text else "")
+        return Extraction("", (Element(ElementKind.TABLE, table),), FileKind.TSV)
+
+
+def csv_table(text: str, delimiter: str = "") -> str:
+    """Rows as table text; without a delimiter given it is the one that the first line holds most of."""
+    lines = text.lstrip("\ufeff\n").split("\n")
+    if said := DELIMITER_SAID.fullmatch(lines[0]):
+        delimiter, lines = said[1], lines[1:]
+    delimiter = delimiter or max(DELIMITERS, key=lines[0].count)
     try:
-        return table_text(list(csv.reader(text.splitlines(keepends=True), delimiter=delimiter)))
+        return table_text(list(csv.reader((f"{line}\n" for line in lines), delimiter=delimiter)))
     except csv.Error:  # a quote that never ends makes one endless field: the plain lines are still worth finding
         return text

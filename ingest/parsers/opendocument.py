@@ -1,0 +1,257 @@
+"""OpenDocument texts, sheets and presentations (ISO/IEC 26300), as packages or as one XML file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ingest.extraction import Element, ElementKind, Extraction
+from ingest.parsers.damage import damage, encrypted
+from ingest.parsers.detection import FileKind
+from ingest.parsers.grids import Budget, Cells, sheet_elements
+from ingest.parsers.markup import Node, attribute, children, find_text, local_name, parse_xml
+from ingest.parsers.packages import Package
+from ingest.parsers.properties import Properties, dublin_core
+from ingest.parsers.tables import Covered, table_text
+
+MAX_REPEATED = 200
+"""Programs fill rows and columns of a sheet by one cell that is said to be repeated a million times (IN-04)."""
+SKIPPED = frozenset(
+    [
+        "tracked-changes",
+        "forms",
+        "sequence-decls",
+        "variable-decls",
+        "user-field-decls",
+        "table-of-content-source",
+        "index-title-template",
+        "shapes",
+        "settings",
+        "annotation-end",
+        "thumbnail",
+    ]
+)
+NOTES = {"note", "annotation"}
+TABLE_PARTS = {"table-row-group", "table-rows", "table-header-rows"}
+
+
+class OpenDocumentParser:
+    """Of one kind of OpenDocument.
+
+    Args:
+        kind: what the package says it is.
+    """
+
+    kind = FileKind.ODT
+
+    def parse(self, data: bytes, name: str) -> Extraction:
+        """Headings by level, lists, tables, notes and comments; one heading per sheet; slides are pages."""
+        with Package(data) as package, damage("the document"):
+            if b"encryption-data" in (package.find("META-INF/manifest.xml") or b""):
+                raise encrypted("the document is protected by a password")
+            meta = package.find("meta.xml")
+            properties = dublin_core(parse_xml(meta)) if meta else Properties()
+            return properties.describing(tuple(_document(parse_xml(package.require("content.xml")))), self.kind)
+
+
+class OdtParser(OpenDocumentParser):
+    kind = FileKind.ODT
+
+
+class OdsParser(OpenDocumentParser):
+    kind = FileKind.ODS
+
+
+class OdpParser(OpenDocumentParser):
+    kind = FileKind.ODP
+
+
+def flat_document(root: Node, kind: FileKind) -> Extraction:
+    """Of a document that is one XML file (.fodt, .fods, .fodp)."""
+    return dublin_core(next(root.iter("{*}meta"), root)).describing(tuple(_document(root)), kind)
+
+
+def _document(root: Node) -> Iterator[Element]:
+    body = next(root.iter("{*}body"), root)
+    for content in body:
+        match local_name(content):
+            case "spreadsheet":
+                yield from _sheets(content)
+            case "presentation" | "drawing":
+                for number, page in enumerate(children(content, "page"), 1):
+                    yield from _slide(page, number)
+            case _:
+                yield from _blocks(content, None)
+
+
+def _blocks(container: Node, page: int | None) -> Iterator[Element]:
+    for child in container:
+        name = local_name(child)
+        match name:
+            case "h":
+                level = attribute(child, "outline-level")
+                yield Element(ElementKind.HEADING, _text(child), int(level) if level.isdecimal() else 1, page)
+            case "p":
+                yield Element(_kind_of(child), _text(child), page=page)
+                yield from _beside(child, page)
+            case "list":
+                yield from _list(child, page)
+            case "table":
+                yield Element(ElementKind.TABLE, _table(child), page=page)
+            case "annotation":
+                yield _note(child, page)
+            case _ if name not in SKIPPED:
+                yield from _blocks(child, page)
+
+
+def _kind_of(paragraph: Node) -> ElementKind:
+    return ElementKind.HEADING if attribute(paragraph, "style-name") == "Title" else ElementKind.PARAGRAPH
+
+
+def _list(node: Node, page: int | None) -> Iterator[Element]:
+    for item in node:
+        for child in item:
+            match local_name(child):
+                case "list":
+                    yield from _list(child, page)
+                case "h":
+                    yield from _blocks(item, page)
+                    break
+                case "p":
+                    yield Element(ElementKind.LIST_ITEM, _text(child), page=page)
+                    yield from _beside(child, page)
+
+
+def _beside(paragraph: Node, page: int | None) -> Iterator[Element]:
+    """Notes, comments and text boxes anchored in a paragraph."""
+    for child in paragraph.iterdescendants():
+        name = local_name(child)
+        if name in NOTES:
+            yield _note(child, page)
+        elif name == "text-box":
+            yield from _blocks(child, page)
+
+
+def _note(node: Node, page: int | None) -> Element:
+    if local_name(node) == "annotation":
+        author = find_text(node, "creator")
+        text = " ".join(_text(each) for each in node.iter("{*}p"))
+        return Element(ElementKind.OTHER, f"Comment ({author}): {text}" if author else f"Comment: {text}", page=page)
+    body = next(node.iter("{*}note-body"), node)
+    label = f"{attribute(node, 'note-class') or 'note'} {find_text(node, 'note-citation')}".capitalize().strip()
+    return Element(ElementKind.OTHER, f"{label}: {' '.join(_text(each) for each in body.iter('{*}p'))}", page=page)
+
+
+def _text(node: Node) -> str:
+    pieces: list[str] = []
+    _collect(node, pieces)
+    return "".join(pieces)
+
+
+def _collect(node: Node, pieces: list[str]) -> None:
+    """Text with its blanks and breaks, without what is only anchored in it. Blanks in a row count once (6.1.2)."""
+    pieces.append(node.text or "")
+    for child in node:
+        match local_name(child):
+            case "s":
+                count = attribute(child, "c")
+                pieces.append(" " * min(int(count) if count.isdecimal() else 1, MAX_REPEATED))
+            case "tab":
+                pieces.append("\t")
+            case "line-break":
+                pieces.append("\n")
+            case name if name not in NOTES and name != "text-box" and name not in SKIPPED:
+                _collect(child, pieces)
+        pieces.append(child.tail or "")
+
+
+def _repeated(node: Node, what: str) -> int:
+    count = attribute(node, f"number-{what}-repeated")
+    return max(1, int(count)) if count.isdecimal() and len(count) < 9 else 1
+
+
+def _rows(table: Node) -> Iterator[tuple[Node, bool]]:
+    """Rows, and whether they belong to the head."""
+    for child in table:
+        name = local_name(child)
+        if name == "table-row":
+            yield child, local_name(table) == "table-header-rows"
+        elif name in TABLE_PARTS:
+            yield from _rows(child)
+
+
+def _cells_of(row: Node) -> Iterator[tuple[Node, str, int]]:
+    """Cells with their text and how often they are repeated."""
+    for cell in row:
+        if local_name(cell) in {"table-cell", "covered-table-cell"}:
+            paragraphs = (_text(each) for each in cell.iter("{*}p", "{*}h") if not _is_in_note(each, cell))
+            yield cell, "\n".join(paragraphs), _repeated(cell, "columns")
+
+
+def _is_in_note(paragraph: Node, cell: Node) -> bool:
+    return any(local_name(each) in NOTES for each in paragraph.iterancestors() if each in cell.iterdescendants())
+
+
+def _table(table: Node) -> str:
+    grid: list[list[str]] = []
+    header_rows = 0
+    for row, is_head in _rows(table):
+        texts: list[str] = []
+        for cell, text, repeated in _cells_of(row):
+            covered = local_name(cell) == "covered-table-cell"
+            value = Covered(texts[-1]) if covered and texts and not text else text
+            texts += [value] * min(repeated, MAX_REPEATED)
+        grid.append(texts)
+        header_rows += is_head
+    return table_text(grid, header_rows=header_rows)
+
+
+def _sheets(spreadsheet: Node) -> Iterator[Element]:
+    budget = Budget()
+    for table in children(spreadsheet, "table"):
+        yield from sheet_elements(attribute(table, "name"), _cells(table, budget))
+        for note in table.iter("{*}annotation"):
+            yield _note(note, None)
+    if lines := [_named(each) for each in spreadsheet.iter("{*}named-range")]:
+        yield Element(ElementKind.OTHER, "\n".join(["Named ranges", *lines]))
+
+
+def _named(node: Node) -> str:
+    return f"{attribute(node, 'name')}: {attribute(node, 'cell-range-address').replace('$', '')}"
+
+
+def _cells(table: Node, budget: Budget) -> Cells:
+    texts: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    row_number = 0
+    for row, _ in _rows(table):
+        rows = _repeated(row, "rows")
+        column = 0
+        for cell, text, columns in _cells_of(row):
+            if text.strip():
+                spread = max(columns, _spanned(cell))
+                for y in range(row_number, row_number + min(rows, MAX_REPEATED)):
+                    for x in range(column, column + min(spread, MAX_REPEATED)):
+                        texts[y][x] = budget.spend(text) if x < column + columns else Covered(text)
+            column += columns
+        row_number += rows
+    return texts
+
+
+def _spanned(cell: Node) -> int:
+    count = attribute(cell, "number-columns-spanned")
+    return int(count) if count.isdecimal() and len(count) < 9 else 1
+
+
+def _slide(page: Node, number: int) -> Iterator[Element]:
+    """Title first, then the texts in their order, then the notes."""
+    frames = [frame for frame in page if local_name(frame) != "notes"]
+    titles = [frame for frame in frames if attribute(frame, "class") == "title"]
+    for frame in titles:
+        yield Element(ElementKind.HEADING, " ".join(_text(each) for each in frame.iter("{*}p")), 1, number)
+    for frame in frames:
+        if frame not in titles:
+            yield from _blocks([frame], number)
+    for notes in children(page, "notes"):
+        for frame in notes:
+            if attribute(frame, "class") != "page":
+                yield from _blocks(frame, number)

@@ -1,0 +1,86 @@
+"""reStructuredText through docutils, its only importer: no file is included, no raw markup is let through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from docutils import nodes  # type: ignore[import-untyped]
+from docutils.core import publish_doctree  # type: ignore[import-untyped]
+from docutils.utils import Reporter  # type: ignore[import-untyped]
+
+from ingest.extraction import Element, ElementKind, Extraction
+from ingest.parsers.damage import damage
+from ingest.parsers.detection import FileKind
+from ingest.parsers.plain import text_of
+from ingest.parsers.properties import Properties, iso_time
+from ingest.parsers.tables import table_text
+
+SETTINGS = {
+    "_disable_config": True,
+    "file_insertion_enabled": False,
+    "raw_enabled": False,
+    "report_level": Reporter.SEVERE_LEVEL + 1,
+    "halt_level": Reporter.SEVERE_LEVEL + 1,
+    "warning_stream": False,
+    "line_length_limit": 1_000_000,
+    "syntax_highlight": "none",
+}
+MARKUP_ONLY = (
+    nodes.comment,
+    nodes.system_message,
+    nodes.substitution_definition,
+    nodes.target,
+    nodes.raw,
+    nodes.pending,
+)
+TEXTS = (nodes.paragraph, nodes.literal_block, nodes.doctest_block, nodes.line_block, nodes.attribution, nodes.rubric)
+
+
+class RestructuredParser:
+    def parse(self, data: bytes, name: str) -> Extraction:
+        """Headings by section, paragraphs, lists, tables; directives that only Sphinx knows stay as written."""
+        with damage("the document"):
+            tree = publish_doctree(text_of(data), settings_overrides=SETTINGS)
+            elements = tuple(_elements(tree, 1))
+        author = next(iter(tree.findall(nodes.author)), None)
+        date = next(iter(tree.findall(nodes.date)), None)
+        return Properties(
+            author=author.astext() if author else "", modified_at=iso_time(date.astext()) if date else None
+        ).describing(elements, FileKind.RESTRUCTURED)
+
+
+def _elements(parent: nodes.Element, level: int) -> Iterator[Element]:
+    for node in parent.children:
+        if isinstance(node, MARKUP_ONLY) and not _unknown_directive(node):
+            continue
+        if isinstance(node, nodes.title | nodes.subtitle):
+            yield Element(ElementKind.HEADING, node.astext(), level if isinstance(node, nodes.title) else level + 1)
+        elif isinstance(node, nodes.section):
+            yield from _elements(node, level + isinstance(parent, nodes.section | nodes.document) * _titled(parent))
+        elif isinstance(node, nodes.list_item):
+            yield Element(ElementKind.LIST_ITEM, "\n".join(each.astext() for each in node.children))
+        elif isinstance(node, nodes.table):
+            yield Element(ElementKind.TABLE, _table(node))
+        elif isinstance(node, TEXTS) or not isinstance(node, nodes.Element):
+            yield Element(ElementKind.PARAGRAPH, node.astext())
+        elif isinstance(node, nodes.field | nodes.definition_list_item | nodes.option_list_item):
+            yield Element(ElementKind.LIST_ITEM, ": ".join(filter(None, (each.astext() for each in node.children))))
+        elif isinstance(node, nodes.footnote):
+            yield Element(ElementKind.OTHER, "Footnote " + ": ".join(each.astext() for each in node.children))
+        else:
+            yield from _elements(node, level)
+
+
+def _titled(node: nodes.Element) -> bool:
+    return any(isinstance(child, nodes.title) for child in node.children)
+
+
+def _unknown_directive(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.system_message) and any(True for _ in node.findall(nodes.literal_block))
+
+
+def _table(table: nodes.table) -> str:
+    rows = [[entry.astext() for entry in row.children] for row in table.findall(nodes.row)]
+    head = sum(len(list(each.findall(nodes.row))) for each in table.findall(nodes.thead))
+    title = next((each.astext() for each in table.findall(nodes.title)), "")
+    return "\n".join(filter(None, (title, table_text(rows, header_rows=head))))

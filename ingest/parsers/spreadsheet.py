@@ -1,0 +1,139 @@
+"""Excel workbooks (ECMA-376 SpreadsheetML) through openpyxl, its only importer. Macros are neither run nor read."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import openpyxl  # type: ignore[import-untyped]
+
+from ingest.extraction import Element, ElementKind, Extraction
+from ingest.parsers.damage import damage
+from ingest.parsers.detection import FileKind
+from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.opc import OfficePackage
+from ingest.parsers.tables import Covered, table_text
+
+MAX_MERGED_CELLS = 10_000
+MAX_NAMES = 1_000
+MAX_POINTS = 2_000
+THREADED = re.compile(r"^\[(?:Threaded comment|Kommentarthread)\].*?(?:Comment|Kommentar):\s*", re.DOTALL)
+Sheet = Any  # openpyxl has no types
+
+
+class XlsxParser:
+    def parse(self, data: bytes, name: str) -> Extraction:
+        """One heading per sheet, its tables with the names of their columns in each row, comments, named ranges."""
+        with damage("the workbook"):
+            book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
+            with OfficePackage(data) as package:
+                properties = package.properties()  # openpyxl puts the present where a date is missing
+            elements = (*_sheets(book), *_names(book))
+        titled = [each for each in elements if each.kind is not ElementKind.HEADING]
+        return properties.describing(elements if titled else (), FileKind.XLSX)
+
+
+def _sheets(book: Sheet) -> Iterator[Element]:
+    budget = Budget()
+    for sheet in book.worksheets:
+        heads = [_top_left(table) for table in sheet.tables.values() if table.headerRowCount]
+        yield from sheet_elements(sheet.title, _cells(sheet, budget), heads)
+        yield from _comments(sheet)
+        yield from _charts(sheet)
+    for sheet in book.chartsheets:
+        yield Element(ElementKind.HEADING, sheet.title, 1)
+        yield from _charts(sheet)
+
+
+def _cells(sheet: Sheet, budget: Budget) -> Cells:
+    """What the sheet shows; cells that are only formatted are not part of the used area."""
+    texts: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    for (
+        row,
+        column,
+    ), cell in sheet._cells.items():  # only cells that the file holds, however large the sheet says it is
+        value = cell.value
+        if value is None or value == "":
+            continue
+        percent = type(value) in {int, float} and cell.number_format.endswith("%")
+        if (text := shown(value, percent=percent)).strip():
+            texts[row][column] = budget.spend(text)
+    for merged in sheet.merged_cells.ranges:
+        _spread(merged, texts, budget)
+    return texts
+
+
+def _spread(merged: Sheet, texts: defaultdict[int, dict[int, str]], budget: Budget) -> None:
+    """The text of a merged cell in every place that it covers beside others."""
+    text = texts.get(merged.min_row, {}).get(merged.min_col)
+    if text is None or merged.size["rows"] * merged.size["columns"] > MAX_MERGED_CELLS:
+        return
+    for row, column in merged.cells:
+        if column not in texts[row]:
+            texts[row][column] = Covered(budget.spend(text))
+
+
+def _top_left(table: Sheet) -> tuple[int, int]:
+    left, top, _, _ = openpyxl.utils.cell.range_boundaries(table.ref)
+    return top, left
+
+
+def _comments(sheet: Sheet) -> Iterator[Element]:
+    for cell in sheet._cells.values():
+        if comment := getattr(cell, "comment", None):
+            by = "" if comment.author.startswith("tc=") else f" ({comment.author})"
+            yield Element(ElementKind.OTHER, f"Comment on {cell.coordinate}{by}: {THREADED.sub('', comment.text)}")
+
+
+def _charts(sheet: Sheet) -> Iterator[Element]:
+    """Title and numbers of each chart, as they are kept with the chart."""
+    for chart in sheet._charts:
+        if title := _title(chart):
+            yield Element(ElementKind.PARAGRAPH, title)
+        columns = [(_name(each), _points(each.val or each.yVal)) for each in chart.series]
+        labels = _points(chart.series[0].cat or chart.series[0].xVal) if chart.series else {}
+        places = sorted({place for _, values in columns for place in values})[:MAX_POINTS]
+        rows = [[labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places]
+        if rows:
+            yield Element(ElementKind.TABLE, table_text([["", *(name for name, _ in columns)], *rows], header=True))
+
+
+def _title(chart: Sheet) -> str:
+    rich = getattr(getattr(chart.title, "tx", None), "rich", None)
+    return "".join(run.t for paragraph in rich.p for run in paragraph.r or ()) if rich else ""
+
+
+def _name(series: Sheet) -> str:
+    kept = getattr(getattr(getattr(series, "tx", None), "strRef", None), "strCache", None)
+    return " ".join(point.v for point in kept.pt) if kept else ""
+
+
+def _points(source: Sheet) -> dict[int, str]:
+    """Values by their place; none where the chart has kept none."""
+    numbers, texts = getattr(source, "numRef", None), getattr(source, "strRef", None)
+    kept = (numbers.numCache if numbers else None) or (texts.strCache if texts else None)
+    return {point.idx: str(point.v) for point in kept.pt if point.v is not None} if kept else {}
+
+
+def _names(book: Sheet) -> Iterator[Element]:
+    """Named ranges and constants, with the value of those that are one cell."""
+    lines = [
+        f"{name}: {_meaning(book, defined)}"
+        for name, defined in list(book.defined_names.items())[:MAX_NAMES]
+        if not defined.hidden and not name.startswith("_") and defined.attr_text and "#REF!" not in defined.attr_text
+    ]
+    if lines:
+        yield Element(ElementKind.OTHER, "\n".join(["Named ranges", *lines]))
+
+
+def _meaning(book: Sheet, defined: Sheet) -> str:
+    reference = defined.attr_text.replace("$", "")
+    title, bang, place = reference.rpartition("!")
+    sheet = title.strip("'")
+    if not bang or ":" in place or sheet not in book.sheetnames or not re.fullmatch(r"[A-Z]{1,3}\d{1,7}", place):
+        return str(reference).strip('"')
+    value = shown(book[sheet][place].value)
+    return f"{value} ({reference})" if value else reference
