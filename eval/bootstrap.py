@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
+
+from rag.machine import processors
 
 if TYPE_CHECKING:
     from eval.leakage import AccessReport
+    from eval.parsing.run import ParsingReport
     from eval.run import RetrievalReport
     from rag.settings import Settings
 
@@ -42,3 +47,51 @@ def run_access(settings: Settings, folder: Path) -> AccessReport:
     suite = load_access_suite(folder)
     with progress_bars("access tests", len(suite.tests)) as bars:
         return audit_access(settings, suite, bars)
+
+
+def run_parse(settings: Settings, folder: Path, manifest: Path, reference: Path | None) -> ParsingReport:
+    """Reads the files of a manifest in the sandbox, with the limits that are configured.
+
+    Args:
+        reference: folder with references, to which bare readers are compared too; None compares nothing.
+
+    Raises:
+        BadDataset: manifest, folder or references cannot be used.
+        Unavailable: no parser process can be started.
+    """
+    from eval.parsing.isolated import READERS, Isolated
+    from eval.parsing.manifest import load_manifest
+    from eval.parsing.run import ParsingReport, compare, load_references, peak_bytes_of_children, read_all
+    from eval.progress import progress_bar
+    from ingest.sandbox import ParserPool
+
+    expectations = load_manifest(manifest)
+    references = load_references(reference, expectations) if reference else None
+    workers, started = processors(), perf_counter()
+    with (
+        progress_bar("reading files", len(expectations)) as advance,
+        ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool,
+    ):
+        readings = read_all(folder, expectations, pool.parse, workers=workers, on_progress=advance)
+        seconds = round(perf_counter() - started, 1)
+    peak = peak_bytes_of_children()
+    if references is None:
+        return ParsingReport(readings, seconds, peak)
+    with progress_bar("comparing", len(references)) as advance, ExitStack() as stack:
+        others = {name: stack.enter_context(Isolated(name, settings.parse_timeout_s)).read for name in READERS}
+        compared = compare(folder, readings, references, others, advance)
+    return ParsingReport(readings, seconds, peak, compared)
+
+
+def show_parsing(report: ParsingReport) -> None:
+    """The report as tables on stdout."""
+    from eval.parsing.report import show
+
+    show(report)
+
+
+def plot_parsing(report: ParsingReport, path: Path) -> None:
+    """The comparison of the report as SVG."""
+    from eval.parsing.report import plot
+
+    plot(report, path)

@@ -1,4 +1,4 @@
-"""`kustos eval`: what retrieval finds, and whether anybody is shown what he may not read."""
+"""`kustos eval`: what is read, what retrieval finds, and whether anybody is shown what he may not read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eval.bootstrap import run_access, run_retrieval
+from eval.bootstrap import plot_parsing, run_access, run_parse, run_retrieval, show_parsing
 from rag.errors import KustosError
 
 if TYPE_CHECKING:
@@ -23,13 +23,15 @@ SHOWN = 20
 
 @click.group("eval")
 def evaluate() -> None:
-    """Measure retrieval, and audit who is shown what, over a folder of evaluation data.
+    """Measure reading and retrieval, and audit who is shown what, over a folder of evaluation data.
 
     FOLDER is in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; for `access` also users.jsonl and
-    acl_tests.jsonl. Everything runs in a temporary folder with the configured embedding model and the real pipeline;
-    your own documents are neither read nor changed. docs/evaluation.md explains data, measures and output.
+    acl_tests.jsonl; for `parse` it holds files and a manifest names what must become of each. Everything runs in a
+    temporary folder with the configured embedding model and the real pipeline; your own documents are neither read
+    nor changed. docs/evaluation.md explains data, measures and output.
 
     \b
+      kustos eval parse FOLDER --manifest FOLDER/MANIFEST.tsv
       kustos eval retrieval FOLDER
       kustos eval retrieval FOLDER --retriever lexical --json
       kustos eval access FOLDER
@@ -88,6 +90,65 @@ def access(settings: Callable[[], Settings], folder: Path, as_json: bool) -> Non
         click.echo("   ".join(f"{name} {value}" for name, value in told.items()))
     if not report.clean:
         raise SystemExit(1)
+
+
+@evaluate.command()
+@FOLDER
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="Tab-separated list of the files, with the columns path, kind and expected.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="SUBFOLDER",
+    help="Where references are, as NAME.md or NAME.txt for a file NAME; below FOLDER, or a path.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Draw the comparison with the references as SVG.",
+)
+@JSON
+@click.pass_obj
+def parse(
+    settings: Callable[[], Settings],
+    folder: Path,
+    manifest: Path,
+    reference: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Read the files of FOLDER in the sandbox and say which did not become what the manifest expects.
+
+    With references it also measures how like them text, tables and reading order are, beside what plain unstructured
+    and plain PyMuPDF make of the same files. Exit status 1 if a file is not as expected.
+    """
+    if plot and not reference:
+        raise click.UsageError("--plot draws the comparison with references; add --reference")
+    with _typed_failures():
+        report = run_parse(settings(), folder, manifest, reference and _reference_folder(folder, reference))
+    if plot:
+        try:
+            plot_parsing(report, plot)
+        except OSError as error:
+            raise click.ClickException(f"{plot} cannot be written: {error.strerror}") from error
+    if as_json:
+        _print_json(report.as_json())
+    else:
+        show_parsing(report)
+    if report.differing:
+        raise SystemExit(1)
+
+
+def _reference_folder(folder: Path, named: Path) -> Path:
+    for found in (folder / named, named):
+        if found.is_dir():
+            return found
+    raise click.BadParameter(f"neither {folder / named} nor {named} is a folder", param_hint="--reference")
 
 
 @contextmanager

@@ -10,4 +10,4 @@ from __future__ import annotations
 
 import os
 
-os.environ.update(ORT_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="1")
+os.environ.update(ORT_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="1", UNSTRUCTURED_DISABLE_NOTICE="1")

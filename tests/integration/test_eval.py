@@ -171,7 +171,7 @@ def test_the_installation_of_the_operator_is_neither_read_nor_made(folder: Path,
     assert not home.exists()
 
 
-@pytest.mark.parametrize("command", [[], ["retrieval"], ["access"]])
+@pytest.mark.parametrize("command", [[], ["retrieval"], ["access"], ["parse"]])
 def test_help_needs_no_settings(command: list[str]) -> None:
     result = CliRunner().invoke(evaluate, [*command, "--help"])
     assert result.exit_code == 0

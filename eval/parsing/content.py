@@ -1,0 +1,151 @@
+"""What was read, in a form in which readers and references can be compared: paragraphs, and tables as rows of cells."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ingest.extraction import ElementKind, Extraction
+from ingest.parsers.tables import CELL_SEPARATOR, NAME_SEPARATOR
+
+VALUE_SEPARATOR = ": "
+
+_MARKER = re.compile(r"^(?:[-*•◦▪‣·–○●❖➢]|\(?(?:\d+\.)*\d+[.)]|[a-zA-Z][.)])(?:\s+|$)")
+_WHITESPACE = re.compile(r"\s+")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_REMARK = re.compile(r"^\[author: .*?\]: ")
+_CHART = re.compile(r"\w+ chart")
+_BREAK = re.compile(r"<br\s*/?>")
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of text, or a table: `rows` of cells. Texts are normalised, cells of a row that repeat stand once."""
+
+    text: str = ""
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The text, or that of every row."""
+        return [" ".join(row) for row in self.rows] if self.rows else [self.text]
+
+
+Content = tuple[Block, ...]
+"""Blocks in reading order."""
+
+
+def paragraph(text: str) -> Content:
+    """One block, none for nothing; what marks a list item is no text."""
+    words = _normalised(_MARKER.sub("", text.strip()))
+    return (Block(words),) if words else ()
+
+
+def table(rows: Iterable[Iterable[str]]) -> Content:
+    """One block, none for nothing. One single cell is text: whether there is a border around it says little."""
+    kept = tuple(row for cells in rows if (row := _row(cells)))
+    if sum(len(row) for row in kept) < 2:
+        return tuple(block for row in kept for block in paragraph(row[0]))
+    return (Block(rows=kept),)
+
+
+def full_text(content: Content) -> str:
+    """All of it in one line: where readers break lines says nothing about what they read."""
+    return " ".join(line for block in content for line in block.lines)
+
+
+def extracted(extraction: Extraction) -> Content:
+    """What Kustos read. A row of a table repeats the names of its columns, which are taken off again."""
+    return tuple(
+        block
+        for element in extraction.elements
+        for block in (
+            table(table_rows(element.text))
+            if element.kind is ElementKind.TABLE
+            else (each for line in element.text.split("\n") for each in paragraph(line))
+        )
+    )
+
+
+def table_rows(text: str) -> list[Row]:
+    """Undoes `ingest.parsers.tables.table_text`, but for empty cells."""
+    names: set[str] = set()
+    rows: list[Row] = []
+    for line in text.split("\n"):
+        cells = tuple(line.split(CELL_SEPARATOR))
+        values = tuple(_value(cell, names) for cell in cells)
+        if values == cells:
+            names.update(cells)
+        rows.append(values)
+    if all(len(row) == 1 for row in rows):  # name and value, without a head
+        return [tuple(part for part in row[0].split(VALUE_SEPARATOR, 1) if part) for row in rows]
+    return rows
+
+
+def _value(cell: str, names: set[str]) -> str:
+    for separator in re.finditer(VALUE_SEPARATOR, cell):
+        name = cell[: separator.start()]
+        if name in names or (NAME_SEPARATOR in name and names.issuperset(name.split(NAME_SEPARATOR))):
+            return cell[separator.end() :]
+    return cell
+
+
+def markdown(text: str) -> Content:
+    """A reference in Markdown, without what its maker put in: comments, names of pictures, who made a remark when."""
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text)
+    return tuple(_markdown_blocks(tokens))
+
+
+def _markdown_blocks(tokens: Sequence[Token]) -> Iterator[Block]:
+    rows: list[list[str]] | None = None
+    before = ""
+    for token in tokens:
+        if token.type == "table_open":
+            rows = []
+        elif token.type == "table_close":
+            yield from table(rows or ())
+            rows = None
+        elif token.type == "tr_open" and rows is not None:
+            rows.append([])
+        elif token.type == "inline" and rows is not None:
+            rows[-1].append(_inline(token))
+        elif token.type == "inline":
+            text = _inline(token)
+            if not (_CHART.fullmatch(text) and _COMMENT.search(before)):
+                yield from (block for line in text.split("\n") for block in paragraph(_REMARK.sub("", line)))
+        elif token.type in {"fence", "code_block"}:
+            yield from (block for line in token.content.split("\n") for block in paragraph(line))
+        if token.content:
+            before = token.content
+
+
+def _inline(token: Token) -> str:
+    parts = []
+    for each in token.children or ():
+        if each.type in {"softbreak", "hardbreak"} or _BREAK.fullmatch(each.content):
+            parts.append("\n")
+        elif each.type in {"text", "code_inline"}:
+            parts.append(each.content)
+    return "".join(parts).strip()
+
+
+def plain_text(text: str) -> Content:
+    """A reference, or a reader's answer, that is nothing but text: every line a block."""
+    return tuple(block for line in text.splitlines() for block in paragraph(line))
+
+
+def _row(cells: Iterable[str]) -> Row:
+    texts = (_normalised(" ".join(line.text for line in plain_text(cell))) for cell in cells)
+    return tuple(text for text, _ in groupby(texts) if text)
+
+
+def _normalised(text: str) -> str:
+    return _WHITESPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip()
