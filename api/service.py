@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -40,7 +40,9 @@ def open_service(settings: Settings) -> Iterator[Service]:
     identity = open_identity(settings, demo)
     kustos = open_kustos(settings)
     try:
-        yield Service(kustos, create_app(kustos, identity, demo, LocalOperator.load(settings.home)))
+        app = create_app(kustos, identity, demo, LocalOperator.load(settings.home))
+        with closing(app.state.ingesting):
+            yield Service(kustos, app)
     finally:
         kustos.close()
 

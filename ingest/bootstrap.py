@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import Connector
 from ingest.progress import SyncProgress
+from ingest.sandbox import ParserPool
 from rag.bootstrap import Kustos, Records, open_languages, open_records, rebuild_index
 from rag.errors import Unavailable
 from rag.machine import processors
@@ -24,48 +25,54 @@ WRITING = "writing"
 """Name of the lease under which sync and rebuild write: one at a time over all processes of a catalog."""
 
 
+def open_pool(settings: Settings) -> ParserPool:
+    """Parser processes, one for each processor. None starts before the first document comes; close it at the end."""
+    return ParserPool(processors(), timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes)
+
+
 @contextmanager
 def open_ingestion(kustos: Kustos) -> Iterator[Ingestion]:
     """What brings sources into catalog and index; its parser processes live as long as the block."""
-    with _ingestion(kustos.records, kustos.index_writer, kustos.embedder) as ingestion:
-        yield ingestion
+    with open_pool(kustos.records.settings) as pool:
+        yield _ingestion(kustos.records, kustos.index_writer, kustos.embedder, pool)
 
 
-@contextmanager
-def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iterator[Ingestion]:
+def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder, pool: ParserPool) -> Ingestion:
     # Imported here because LlamaIndex takes longer to load than a question takes to answer.
     from ingest.chunking import Chunker
     from ingest.pipeline import Ingestion
     from ingest.reading import DocumentReader
-    from ingest.sandbox import ParserPool
 
     settings = records.settings
     lexical, detector = open_languages(settings)
-    workers = processors()
-    with ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool:
-        yield Ingestion(
-            settings.tenant,
-            records.writer,
-            index,
-            embedder=embedder,
-            lexical=lexical,
-            reader=DocumentReader(
-                settings.tenant,
-                pool.parse,
-                Chunker(embedder.count_tokens),
-                detector,
-                decided_by=pool.decided_by,
-            ),
-            readers=workers,
-        )
+    return Ingestion(
+        settings.tenant,
+        records.writer,
+        index,
+        embedder=embedder,
+        lexical=lexical,
+        reader=DocumentReader(
+            settings.tenant, pool.parse, Chunker(embedder.count_tokens), detector, decided_by=pool.decided_by
+        ),
+        readers=processors(),
+    )
 
 
 class Ingesting:
-    """One sync at a time inside a service. Parser processes start with the sync and end with it."""
+    """One sync at a time inside a service, which closes this at its end.
+
+    Attributes:
+        pool: the service's parser processes; they stay warm from one sync to the next.
+    """
 
     def __init__(self, kustos: Kustos) -> None:
+        self.pool = open_pool(kustos.records.settings)
         self._kustos = kustos
         self._busy = Lock()
+
+    def close(self) -> None:
+        """Ends the parser processes; a sync under way ends as Unavailable and goes on with the next one."""
+        self.pool.close()
 
     def sync(
         self,
@@ -84,7 +91,9 @@ class Ingesting:
         if not self._busy.acquire(blocking=False):
             raise Unavailable("another sync is running in this service; try again when it is done")
         try:
-            with self._kustos.records.catalog.lease(WRITING), open_ingestion(self._kustos) as ingestion:
+            kustos = self._kustos
+            with kustos.records.catalog.lease(WRITING):
+                ingestion = _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool)
                 return ingestion.sync(
                     connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
                 )
@@ -114,8 +123,8 @@ def rebuild(
         on_total(records.status.passages())
 
     def fill(index: ChunkWriter) -> int:
-        with _ingestion(records, index, embedder) as ingestion:
-            return ingestion.rebuild(on_embedded)
+        with open_pool(settings) as pool:
+            return _ingestion(records, index, embedder, pool).rebuild(on_embedded)
 
     with records.catalog.lease(WRITING):
         return rebuild_index(records, embedder.profile, fill)

@@ -138,6 +138,12 @@ class ParserProcess:
             if self._ended_for is not None:
                 self._kill()
 
+    def abandon(self) -> None:
+        """Ends the child if it is at work, whatever it is at."""
+        with self._watched:
+            if self._deadline is not None:
+                self._kill()
+
     def end(self) -> None:
         """Ends the child and what it started, and removes its folder."""
         self._kill()

@@ -25,7 +25,7 @@ from ingest.parser_process import ParserProcess, sealed
 from ingest.parsers.confinement import Measures
 from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receive_image
 from rag.documents import Box
-from rag.errors import DocumentRefused, RefusalReason
+from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
 PARSERS = "1"
 """Raised when parsers learn to read more: what they refused before is then read again."""
@@ -72,6 +72,7 @@ class ParserPool:
         self._idle_s = idle_s
         self._given_programs = programs
         self._changed = Condition()
+        self._closed = False
         self._busy = 0  # children at work, or about to be started
         self._children: set[ParserProcess] = set()
         self._idle: list[ParserProcess] = []  # the warmest last
@@ -86,6 +87,11 @@ class ParserPool:
             f"{self._memory_bytes} bytes of memory"
         )
 
+    @property
+    def at_work(self) -> int:
+        """Documents that are being read now."""
+        return self._busy
+
     def __enter__(self) -> Self:
         return self
 
@@ -93,8 +99,12 @@ class ParserPool:
         self.close()
 
     def close(self) -> None:
-        """Waits for the documents under way and ends the children."""
+        """Ends the children for good. Documents under way are left to another run: reading them is Unavailable."""
         with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            for child in self._children:
+                child.abandon()
             self._changed.wait_for(lambda: not self._busy)
             self._end(self._idle)
             self._idle = []
@@ -104,7 +114,7 @@ class ParserPool:
 
         Raises:
             DocumentRefused: it cannot be read, or reading it hit a limit or ended the child.
-            Unavailable: no child can be started; this says nothing about the document.
+            Unavailable: no child can be started, or the pool is closed; this says nothing about the document.
         """
         wanted = Wanted(name)
         try:
@@ -149,6 +159,8 @@ class ParserPool:
             try:
                 return child.answer(document, wanted, believe, self._timeout_s)
             except DocumentRefused as refusal:
+                if self._closed:
+                    raise _closed() from refusal
                 # What others have left in a warm child's memory is not this document's fault, nor is a child that had
                 # ended before it came.
                 if not warm or (child.taken and refusal.reason is not RefusalReason.MEMORY_LIMIT):
@@ -164,7 +176,9 @@ class ParserPool:
     def _taken(self, program: str, *, fresh: bool = False) -> ParserProcess:
         """A child that is ready, and that nobody else uses; a `fresh` one has seen no document."""
         with self._changed:
-            self._changed.wait_for(lambda: self._busy < self._workers)
+            self._changed.wait_for(lambda: self._closed or self._busy < self._workers)
+            if self._closed:
+                raise _closed()
             self._busy += 1
             suitable = (each for each in reversed(self._idle) if each.program == program and not fresh)
             child = next(suitable, None)
@@ -184,6 +198,9 @@ class ParserPool:
         child = ParserProcess((*self._command, *programs), self._memory_bytes, program)
         with self._changed:
             self._children.add(child)
+            if self._closed:
+                self._end([child])
+                raise _closed()
             if not self._watching:
                 self._watching = True
                 Thread(target=self._watch, name="parser-watch", daemon=True).start()
@@ -197,7 +214,7 @@ class ParserPool:
 
     def _given_back(self, child: ParserProcess) -> None:
         with self._changed:
-            if child.alive and child.served < DOCUMENTS_A_CHILD:
+            if child.alive and child.served < DOCUMENTS_A_CHILD and not self._closed:
                 self._idle.append(child)
             else:
                 self._end([child])
@@ -230,3 +247,7 @@ class ParserPool:
                 child.inspect()
             with self._changed:
                 self._changed.wait_for(lambda: not self._children, TICK_S if self._busy else 0)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the parser processes are being ended; read the document again when the service is back")

@@ -11,6 +11,7 @@ from typing import Literal
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
 from api.local_operator import LocalOperator
+from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError
 from rag.models.inventory import inventory
@@ -31,7 +32,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Every check, in the order in which a person would repair."""
-    checks = (_home, _catalog, _models, _index, _sources, _demo)
+    checks = (_home, _catalog, _models, _parsers, _index, _sources, _demo)
     return [finding for check in checks for finding in _guarded(check, settings)]
 
 
@@ -67,6 +68,21 @@ def _models(settings: Settings) -> Iterator[Finding]:
     yield Finding("models", "good" if generating else "note", f"available: {', '.join(here) or 'none'}")
     if not generating:
         yield Finding("models", "note", "no chat model: answers quote the best sentences instead of writing")
+
+
+def _parsers(settings: Settings) -> Iterator[Finding]:
+    """Reads a line in a parser process, and asks what holds one on this machine."""
+    with open_pool(settings) as pool:
+        pool.parse(b"Kustos", "doctor.txt")
+        measures = pool.measures()
+    for sentence in measures.missing():
+        yield Finding("parsers", "note", sentence)
+    if measures.missing():
+        yield Finding(
+            "parsers", "note", "documents from strangers are safer on a kernel or in a container that allows it"
+        )
+    else:
+        yield Finding("parsers", "good", "no network, no files, no programs, no rights beyond reading one document")
 
 
 def _index(settings: Settings) -> Iterator[Finding]:

@@ -169,6 +169,21 @@ def test_closing_the_pool_ends_its_children_and_removes_their_folders(
     wait_until(lambda: "parser-watch" not in {thread.name for thread in threading.enumerate()})
 
 
+def test_closing_the_pool_does_not_wait_for_a_document_nor_count_it_as_refused() -> None:
+    pool = hostile_pool(2)
+    with ThreadPoolExecutor(2) as threads:
+        children = {int(said(pool, "who"))}
+        asked = [threads.submit(pool.parse, b"", "hang") for _ in range(2)]
+        wait_until(lambda: pool.at_work == 2)
+        pool.close()
+        for each in asked:
+            with pytest.raises(Unavailable):
+                each.result()
+    with pytest.raises(Unavailable):
+        pool.parse(b"fine", "a.txt")
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
 def test_a_child_that_has_long_had_nothing_to_do_is_ended() -> None:
     with hostile_pool(idle_s=0.2) as pool:
         child = int(said(pool, "who"))
