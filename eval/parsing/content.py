@@ -15,12 +15,16 @@ from ingest.extraction import ElementKind, Extraction
 from ingest.parsers.tables import CELL_SEPARATOR, NAME_SEPARATOR
 
 VALUE_SEPARATOR = ": "
+SPELLINGS = str.maketrans({**dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"'), **dict.fromkeys("‐‑‒–—", "-")})
+"""One form for quotation marks and dashes: writers of references and readers change them as they like."""
 
-_MARKER = re.compile(r"^(?:[-*•◦▪‣·–○●❖➢]|\(?(?:\d+\.)*\d+[.)]|[a-zA-Z][.)])(?:\s+|$)")
+_MARKER = re.compile(r"^(?:[-*•◦▪‣·○●❖➢]|\(?\d{1,2}[.)]|(?:\d{1,2}\.)+\d{1,2}[.)]?|[a-zA-Z][.)])(?:\s+|$)")
+_MARKER_IN_CELL = re.compile(r"(?:^|(?<=\s))(?:[-*•◦▪]|\d{1,2}[.)])(?=\s)")
 _WHITESPACE = re.compile(r"\s+")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _REMARK = re.compile(r"^\[author: .*?\]: ")
 _CHART = re.compile(r"\w+ chart")
+_OWN_REMARK = re.compile(r"^(?:Comment(?: on [A-Z]+\d+)?(?: \([^)]*\))?|Reply): ")
 _BREAK = re.compile(r"<br\s*/?>")
 
 Row = tuple[str, ...]
@@ -44,8 +48,8 @@ Content = tuple[Block, ...]
 
 
 def paragraph(text: str) -> Content:
-    """One block, none for nothing; what marks a list item is no text."""
-    words = _normalised(_MARKER.sub("", text.strip()))
+    """One block, none for nothing. What marks a list item or numbers a heading is no text: it is often not written."""
+    words = _normalised(_MARKER.sub("", text.strip().translate(SPELLINGS)))
     return (Block(words),) if words else ()
 
 
@@ -63,14 +67,14 @@ def full_text(content: Content) -> str:
 
 
 def extracted(extraction: Extraction) -> Content:
-    """What Kustos read. A row of a table repeats the names of its columns, which are taken off again."""
+    """What Kustos read, without what it adds: names of columns in each row of a table, who made a remark where."""
     return tuple(
         block
         for element in extraction.elements
         for block in (
             table(table_rows(element.text))
             if element.kind is ElementKind.TABLE
-            else (each for line in element.text.split("\n") for each in paragraph(line))
+            else (each for line in element.text.split("\n") for each in paragraph(_OWN_REMARK.sub("", line)))
         )
     )
 
@@ -143,8 +147,9 @@ def plain_text(text: str) -> Content:
 
 
 def _row(cells: Iterable[str]) -> Row:
-    texts = (_normalised(" ".join(line.text for line in plain_text(cell))) for cell in cells)
-    return tuple(text for text, _ in groupby(texts) if text)
+    """Merged cells are told once or repeated, so what repeats counts once; lists in cells have lost their lines."""
+    texts = (_normalised(_MARKER_IN_CELL.sub(" ", cell.translate(SPELLINGS))) for cell in cells)
+    return tuple(text for text, _ in groupby(text for text in texts if text))
 
 
 def _normalised(text: str) -> str:

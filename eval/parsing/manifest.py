@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ FAILURES = frozenset((RefusalReason.PARSER_FAILED, RefusalReason.TIME_LIMIT, Ref
 """No answer to a file: a crash, a hang, or never looked at. Nothing is expected to end so."""
 PASSWORD = "password required"  # noqa: S105  words of a manifest
 READABLE = "readable"
+MIN_PIECE = 12  # letters
 NOTHING_READ = "None"
 """The snippet of a reference extractor that read nothing and wrote so."""
 FOREIGN_ENCODINGS = ("utf-16-le", "utf-16-be")
@@ -126,7 +127,8 @@ def holds(text: str, snippet: str) -> bool:
     """Whether the snippet is found after whitespace is normalised; and after what else readers differ in.
 
     A snippet is cut from another extractor's text. Where it is not found as it stands it is looked for in letters and
-    digits alone, because bars between cells, hyphens at the end of a line, ligatures and bullets are that extractor's.
+    digits alone, because bars between cells, hyphens at the end of a line, ligatures and bullets are that extractor's;
+    and in two long pieces, because it may have left out what stands between: a chart, a note, the foot of a page.
     One that took the file for UTF-16 is read anew as the bytes it came from; one that says that nothing was read
     asks for any text.
     """
@@ -138,8 +140,17 @@ def holds(text: str, snippet: str) -> bool:
 def _found(text: str, snippet: str) -> bool:
     if _spaced(snippet) in _spaced(text):
         return True
-    letters = _letters(snippet)
-    return bool(letters) and letters in _letters(text)
+    letters, there = _letters(snippet), _letters(text)
+    return bool(letters) and (letters in there or _found_in_two(there, snippet.split()))
+
+
+def _found_in_two(letters: str, words: Sequence[str]) -> bool:
+    """Whether the words are there in two pieces, one behind the other, neither of them short."""
+    halves = ((_letters(" ".join(words[:at])), _letters(" ".join(words[at:]))) for at in range(1, len(words)))
+    return any(
+        len(first) >= MIN_PIECE <= len(second) and 0 <= letters.find(first) <= letters.rfind(second) - len(first)
+        for first, second in halves
+    )
 
 
 def recognised(text: str, snippet: str) -> bool:

@@ -65,6 +65,10 @@ def test_a_demand_is_met_or_not(kind, expected, outcome, met) -> None:
         ("• Brot • Käse", "Brot Käse"),
         ("## können", "⌣欠滶敮"),  # Latin-1 that the maker of the manifest took for UTF-16
         ("something", "None"),  # whose extractor read nothing
+        (
+            "Entenzählung am See | 2024 | 12 Enten Umsatz je Quartal",
+            "Entenzählung am See Umsatz je Quartal",
+        ),  # a chart between
         ("🤠😅", "🤠😅"),
     ],
 )
@@ -74,7 +78,15 @@ def test_a_snippet_is_found_beyond_what_readers_differ_in(text, snippet) -> None
 
 @pytest.mark.parametrize(
     ("text", "snippet"),
-    [("", "None"), ("können", "kennen"), ("", "x"), ("abc", "🤠"), ("ein Text", "ein anderer Text")],
+    [
+        ("", "None"),
+        ("können", "kennen"),
+        ("", "x"),
+        ("abc", "🤠"),
+        ("ein Text", "ein anderer Text"),
+        ("Umsatz je Quartal. Entenzählung am See", "Entenzählung am See Umsatz je Quartal"),
+        ("der Anfang und auch der Schluss", "der und Schluss"),
+    ],
 )
 def test_a_snippet_that_is_not_there_is_not_found(text, snippet) -> None:
     assert not holds(text, snippet)

@@ -51,6 +51,35 @@ def test_a_reference_loses_what_its_maker_put_in() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("1.2.1 Section 7", "Section 7"),
+        ("2.3.1. Limits", "Limits"),
+        ("• Bread", "Bread"),
+        ("b) Milk", "Milk"),
+        ("(123) 456-7890", "(123) 456-7890"),
+        ("1 Restaurant", "1 Restaurant"),
+        ("2024 was good", "2024 was good"),
+        ("„Zeit – it’s“", '"Zeit - it\'s"'),
+    ],
+)
+def test_marks_and_numbers_of_items_are_no_text_and_quotes_have_one_form(line, text) -> None:
+    assert full_text(paragraph(line)) == text
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (("True", "", "True", "No"), ("True", "No")),
+        (("Merged", "Merged", "C"), ("Merged", "C")),
+        (("- Pond - Marsh", "1. Fly south 2. Build nest"), ("Pond Marsh", "Fly south Build nest")),
+    ],
+)
+def test_cells_of_a_row_count_once_and_lose_the_marks_of_lists(cells, row) -> None:
+    assert table([cells]) == (Block(rows=(row,)),)
+
+
 def test_a_chart_that_is_named_in_the_text_stays() -> None:
     assert full_text(markdown("A pie chart\n\nPie chart")) == "A pie chart Pie chart"
 
