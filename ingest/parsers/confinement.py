@@ -159,6 +159,7 @@ def _readable() -> Iterator[str]:
     """Interpreter, libraries and ourselves. Not all of `sys.path`: a checkout holds the home of its service, too."""
     paths = sysconfig.get_paths()
     yield from {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    yield from (path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"})
     yield f"{sys.base_prefix}/lib"
     yield from (str(OURS / package) for package in ("ingest", "rag"))
     yield from LIBRARIES
