@@ -82,6 +82,7 @@ class Extraction:
         author: as the file names it; empty where it does not.
         created_at, modified_at: as the file says, in UTC; None where it does not, or says nonsense.
         attachments: files inside it, in order; each becomes a document of its own under the rights of this one.
+        notices: what of the file was left unread and why, for the operator.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Extraction:
     created_at: datetime | None = None
     modified_at: datetime | None = None
     attachments: tuple[Attachment, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,18 @@
-"""From printed lines to text: reading order, paragraphs, headings, running heads. Pure geometry, no PDF library.
+"""From printed lines to blocks in reading order, without running heads. Pure geometry, no PDF library.
 
-Coordinates are points from the top left corner of the page.
+Coordinates are points from the top left corner of the page as it is displayed.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple
 
-from ingest.extraction import Element, ElementKind
+from ingest.extraction import ElementKind
+from rag.documents import Box
 
 MIN_GUTTER_PT = 8.0
 WIDE = 0.55  # share of the text's width from which on a block cannot belong to one of two columns
@@ -20,25 +20,16 @@ MIN_COLUMN = 0.15  # share of the text's width
 MIN_COLUMN_LINES = 4
 MIN_FILL = 0.55  # how much of a column's width its lines use on average; lists of labels or figures use less
 
-HEADING_RATIO = 1.12
-MAX_HEADING_CHARS = 160
-MAX_HEADING_LEVELS = 5
-MAX_HEADING_SHARE = 0.4
-
 MARGIN = 0.1  # share of the page's height in which running heads and feet stand
 MIN_REPEATS = 2
 MIN_REPEAT_SHARE = 0.3
-
-BULLET = re.compile(r"^\s*([•‣▪●○◦∙·\uf0b7\uf0a7–-]\s+|\(?(\d{1,2}|[a-z])[.)]\s+(?=\S))")
 PAGE_NUMBER = re.compile(r"\W*(seite|page|s\.|p\.)?\W*#(\W*(von|of|/)?\W*#)?\W*", re.IGNORECASE)
-DOT_LEADER = re.compile(r"\s?(\.\s?){5,}")
-WORD = re.compile(r"[^\W\d_]{2}")
-HYPHEN_AT_END = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
-JOINED_BY_HYPHEN = re.compile(r"(und|oder|bzw|sowie|and|or)\b")
+DIGITS = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Rect(NamedTuple):
+    """A place on a page."""
+
     left: float
     top: float
     right: float
@@ -48,42 +39,69 @@ class Box:
     def width(self) -> float:
         return self.right - self.left
 
-    def holds_centre_of(self, other: Box) -> bool:
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    def holds_centre_of(self, other: Rect) -> bool:
         across, down = (other.left + other.right) / 2, (other.top + other.bottom) / 2
         return self.left <= across <= self.right and self.top <= down <= self.bottom
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One printed line. `size` in points, of its largest share of characters."""
+class Sheet(NamedTuple):
+    """A page as it is displayed: number from 1, size in points."""
+
+    number: int
+    width: float
+    height: float
+
+    def share(self, rect: Rect) -> Box | None:
+        """Where the place is, in shares of the page; None where that part of it has no extent."""
+        left, right = (min(max(value / self.width, 0.0), 1.0) for value in (rect.left, rect.right))
+        top, bottom = (min(max(value / self.height, 0.0), 1.0) for value in (rect.top, rect.bottom))
+        return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+
+class Line(NamedTuple):
+    """One printed line. `size` in points, of its largest share of characters; `confidence` of recognised text."""
 
     text: str
-    box: Box
+    box: Rect
     size: float
     bold: bool
+    confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Lines that the page holds together, or a table (then `table` is its text and `lines` is empty)."""
+class Block(NamedTuple):
+    """Lines that the page holds together, or something complete: then `whole` is its text and `lines` is empty."""
 
     lines: tuple[Line, ...]
-    box: Box
-    page: int
-    page_height: float
-    table: str = ""
+    box: Rect
+    sheet: Sheet
+    whole: str = ""
+    kind: ElementKind = ElementKind.PARAGRAPH
 
     @property
     def text(self) -> str:
-        return self.table or "\n".join(line.text for line in self.lines)
+        return self.whole or "\n".join(line.text for line in self.lines)
+
+    @property
+    def in_head(self) -> bool:
+        return not self.whole and self.box.bottom < MARGIN * self.sheet.height
+
+    @property
+    def in_foot(self) -> bool:
+        return not self.whole and self.box.top > (1 - MARGIN) * self.sheet.height
+
+    @property
+    def in_margin(self) -> bool:
+        return self.in_head or self.in_foot
 
 
-_T = TypeVar("_T")
-
-
-def around(boxes: Iterable[Box]) -> Box:
-    lefts, tops, rights, bottoms = zip(*((b.left, b.top, b.right, b.bottom) for b in boxes), strict=True)
-    return Box(min(lefts), min(tops), max(rights), max(bottoms))
+def around(boxes: Iterable[Rect]) -> Rect:
+    """The smallest rectangle that holds all of `boxes`, of which there is at least one."""
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return Rect(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def in_reading_order(blocks: Sequence[Block]) -> list[Block]:
@@ -91,9 +109,9 @@ def in_reading_order(blocks: Sequence[Block]) -> list[Block]:
 
     Blocks that are wider than a column cut the text into bands; within a band the columns are read left to right.
     """
-    head = [block for block in blocks if _stands_in_head(block)]
-    foot = [block for block in blocks if _stands_in_foot(block)]
-    text = [block for block in blocks if not _stands_in_head(block) and not _stands_in_foot(block)]
+    head = [block for block in blocks if block.in_head]
+    foot = [block for block in blocks if block.in_foot]
+    text = [block for block in blocks if not block.in_margin]
     return [*_downwards(head), *_banded(text), *_downwards(foot)]
 
 
@@ -120,10 +138,12 @@ def _side_by_side(block: Block) -> list[Block]:
         if not runs or _beside(runs[-1][-1].box, line.box):
             runs.append([])
         runs[-1].append(line)
-    return [replace(block, lines=tuple(run), box=around(line.box for line in run)) for run in runs] or [block]
+    if len(runs) < 2:
+        return [block]
+    return [block._replace(lines=tuple(run), box=around(line.box for line in run)) for run in runs]
 
 
-def _beside(one: Box, other: Box) -> bool:
+def _beside(one: Rect, other: Rect) -> bool:
     same_height = one.top < (other.top + other.bottom) / 2 < one.bottom
     return same_height and (other.left > one.right + MIN_GUTTER_PT or one.left > other.right + MIN_GUTTER_PT)
 
@@ -173,8 +193,8 @@ def _is_running_text(column: Sequence[Block], page_width: float) -> bool:
 
 def without_running_heads(blocks: Sequence[Block], pages: int) -> list[Block]:
     """Drops what the margins of many pages repeat: page numbers always, other texts after their first appearance."""
-    patterns = [_pattern(block) if _stands_in_margin(block) else "" for block in blocks]
-    places = {(block.page, pattern) for block, pattern in zip(blocks, patterns, strict=True) if pattern}
+    patterns = [_pattern(block) if block.in_margin else "" for block in blocks]
+    places = {(block.sheet.number, pattern) for block, pattern in zip(blocks, patterns, strict=True) if pattern}
     repeats = Counter(pattern for _, pattern in places)
     running = {p for p, count in repeats.items() if count >= max(MIN_REPEATS, MIN_REPEAT_SHARE * pages)}
     numbers = {pattern for pattern in running if PAGE_NUMBER.fullmatch(pattern)}
@@ -186,87 +206,8 @@ def without_running_heads(blocks: Sequence[Block], pages: int) -> list[Block]:
     ]
 
 
-def _stands_in_margin(block: Block) -> bool:
-    return _stands_in_head(block) or _stands_in_foot(block)
-
-
-def _stands_in_head(block: Block) -> bool:
-    return not block.table and block.box.bottom < MARGIN * block.page_height
-
-
-def _stands_in_foot(block: Block) -> bool:
-    return not block.table and block.box.top > (1 - MARGIN) * block.page_height
-
-
 def _pattern(block: Block) -> str:
-    return re.sub(r"\d+", "#", " ".join(block.text.split()))
-
-
-def elements(blocks: Sequence[Block]) -> tuple[Element, ...]:
-    """Headings by size and weight of their type, list items by their marks, paragraphs joined from their lines."""
-    level_of = _heading_levels([line for block in blocks for line in block.lines])
-    return tuple(element for block in blocks for element in _block_elements(block, level_of))
-
-
-def _heading_levels(lines: Sequence[Line]) -> Callable[[Line], int]:
-    """Heading level of a line, 0 for none. The commonest size is the body's; larger ones are ranked, then bold."""
-    weights: Counter[float] = Counter()
-    for line in lines:
-        weights[line.size] += len(line.text)
-    body = weights.most_common(1)[0][0] if weights else 0.0
-    larger = sorted((size for size in weights if size >= body * HEADING_RATIO), reverse=True)
-    levels = {size: min(rank, MAX_HEADING_LEVELS) for rank, size in enumerate(larger, start=1)}
-    bold_level = min(len(larger) + 1, MAX_HEADING_LEVELS)
-
-    def level(line: Line) -> int:
-        return levels.get(line.size, bold_level if line.bold and line.size >= body else 0)
-
-    marked = sum(len(line.text) for line in lines if level(line))
-    return level if marked <= MAX_HEADING_SHARE * weights.total() else lambda line: levels.get(line.size, 0)
-
-
-def _block_elements(block: Block, level_of: Callable[[Line], int]) -> Iterator[Element]:
-    if block.table:
-        yield Element(ElementKind.TABLE, block.table, page=block.page)
-    in_margin = _stands_in_margin(block)
-    for level, lines in _runs(block.lines, level_of):
-        text = joined(line.text for line in lines)
-        is_letterhead = in_margin and level > 1
-        if level and not is_letterhead and len(text) <= MAX_HEADING_CHARS and WORD.search(text):
-            yield Element(ElementKind.HEADING, text, level, block.page)
-        else:
-            yield from _items(lines, block.page)
-
-
-def _runs(items: Sequence[_T], key: Callable[[_T], int]) -> Iterator[tuple[int, list[_T]]]:
-    run: list[_T] = []
-    for item in items:
-        if run and key(item) != key(run[0]):
-            yield key(run[0]), run
-            run = []
-        run.append(item)
-    if run:
-        yield key(run[0]), run
-
-
-def _items(lines: Sequence[Line], page: int) -> Iterator[Element]:
-    """A line with a bullet or number starts a list item; without any, the lines are one paragraph."""
-    starts = [index for index, line in enumerate(lines) if BULLET.match(line.text)]
-    for begin, end in zip([0, *starts], [*starts, len(lines)], strict=True):
-        if begin < end:
-            kind = ElementKind.LIST_ITEM if begin in starts else ElementKind.PARAGRAPH
-            yield Element(kind, joined(line.text for line in lines[begin:end]), page=page)
-
-
-def joined(lines: Iterable[str]) -> str:
-    """Printed lines as one. A divided word is closed up, `UN-` + `Nummer` keeps its hyphen, `Ein-` + `und` a space."""
-    text = ""
-    for line in (DOT_LEADER.sub(" … ", " ".join(line.split())) for line in lines):
-        if not HYPHEN_AT_END.search(text) or JOINED_BY_HYPHEN.match(line):
-            text = f"{text} {line}" if text else line
-        else:
-            text = (text[:-1] if line[:1].islower() else text) + line
-    return text
+    return DIGITS.sub("#", " ".join(block.text.split()))
 
 
 def merged_lines(blocks: Sequence[Block]) -> list[Block]:
@@ -275,7 +216,7 @@ def merged_lines(blocks: Sequence[Block]) -> list[Block]:
     for block in blocks:
         if merged and _continues(merged[-1], block):
             above = merged[-1]
-            merged[-1] = replace(above, lines=above.lines + block.lines, box=around((above.box, block.box)))
+            merged[-1] = above._replace(lines=above.lines + block.lines, box=around((above.box, block.box)))
         else:
             merged.append(block)
     return merged
@@ -283,11 +224,11 @@ def merged_lines(blocks: Sequence[Block]) -> list[Block]:
 
 def _continues(above: Block, below: Block) -> bool:
     """In the same type: close below at the same edge, or in mid-sentence, as at the turn of a column."""
-    if not above.lines or not below.lines or _stands_in_margin(above) or _stands_in_margin(below):
+    if not above.lines or not below.lines or above.kind is not below.kind or above.in_margin or below.in_margin:
         return False
     last, first = above.lines[-1], below.lines[0]
     if (last.size, last.bold) != (first.size, first.bold):
         return False
     gap = first.box.top - last.box.bottom
     close = abs(last.box.left - first.box.left) < first.size and -0.5 * first.size < gap < 0.45 * first.size
-    return close or (first.text.lstrip()[:1].islower() and last.text.rstrip()[-1].isalpha())
+    return close or (first.text.lstrip()[:1].islower() and last.text.rstrip()[-1:].isalpha())

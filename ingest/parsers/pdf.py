@@ -1,7 +1,4 @@
-"""PDF through PyMuPDF; its only importer, so that another reader can take its place (PyMuPDF is AGPL or commercial).
-
-Scanned pages carry no text: reading them needs OCR, which a later release brings.
-"""
+"""PDF through PyMuPDF; its only importer, so that another reader can take its place (PyMuPDF is AGPL or commercial)."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -9,63 +6,79 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pymupdf
+from pymupdf import mupdf
 
-from ingest.extraction import Extraction
+from ingest.extraction import Attachment, ElementKind, Extraction
+from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
 from ingest.parsers.detection import FileKind
-from ingest.parsers.layout import (
-    Block,
-    Box,
-    Line,
-    around,
-    elements,
-    in_reading_order,
-    joined,
-    merged_lines,
-    without_running_heads,
-)
-from ingest.parsers.tables import table_text
+from ingest.parsers.layout import Block, Line, Rect, Sheet
+from ingest.parsers.ocr import Pixels
+from ingest.parsers.options import ReadingOptions
+from ingest.parsers.paged import PageContent, extraction, field_text, pdf_time
+from ingest.parsers.properties import Properties
+from ingest.parsers.ruled import MAX_RULE_PT, Word, has_grid
 from rag.errors import DocumentRefused, RefusalReason
 
-TEXT_FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
+TEXT_FLAGS = (
+    pymupdf.TEXT_PRESERVE_WHITESPACE
+    | pymupdf.TEXT_MEDIABOX_CLIP
+    | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
+    | pymupdf.TEXT_COLLECT_VECTORS
+)
 BOLD = 1 << 4
-MOST_DRAWINGS = 3_000  # maps and plans have more; looking for tables among them takes seconds
-MIN_RULE_PT = 15.0
-MAX_TABLE_PAGES = 300  # the finder takes about 0.1 s a page
-MAX_UNMAPPED_SHARE = 0.3
+MOST_SHAPES = 4_000  # of a page are looked at; maps and plans have more
+MAX_FIELDS = 5_000
 
 pymupdf.no_recommend_layout()
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A printed word; `line` is the same for all words of one line."""
-
-    text: str
-    box: Box
-    line: tuple[int, int]
-
-
 class PdfParser:
+    def __init__(self, options: ReadingOptions = ReadingOptions()) -> None:  # noqa: B008  frozen
+        self._options = options
+
     def parse(self, data: bytes, name: str) -> Extraction:
-        """Text in reading order with page numbers; headings by type size; ruled tables row by row.
+        """What the PDF shows, what its forms and comments hold, and the files inside it.
 
         Raises:
-            DocumentRefused: encrypted, damaged, or without a text layer.
+            DocumentRefused: encrypted, damaged, or without any text.
         """
-        try:
-            with pymupdf.open(stream=data, filetype="pdf") as document:
-                return _extraction(document)
-        except pymupdf.FileDataError as error:
-            raise DocumentRefused(RefusalReason.DAMAGED, "the PDF's structure cannot be read") from error
-        except (RuntimeError, pymupdf.mupdf.FzErrorBase) as error:
-            raise _refusal(error) from error
+        with _opened(data) as document:
+            return extraction(Pages(document), self._options, FileKind.PDF)
+
+
+def page_pixels(data: bytes, number: int, width: int, max_pixels: int) -> Pixels:
+    """Page `number`, from 1, as it is displayed, `width` pixels wide or as wide as `max_pixels` in all allow.
+
+    Raises:
+        DocumentRefused: there is no such page, or the document cannot be read.
+    """
+    with _opened(data) as document:
+        if not 1 <= number <= document.page_count:
+            raise DocumentRefused(RefusalReason.NO_TEXT, f"it has {document.page_count} pages")
+        return Pages(document).pixels(number, width, max_pixels)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[pymupdf.Document]:
+    try:
+        with pymupdf.open(stream=data, filetype="pdf") as document:
+            if document.needs_pass:
+                raise DocumentRefused(RefusalReason.ENCRYPTED, "the PDF asks for a password")
+            if not document.page_count:
+                raise DocumentRefused(RefusalReason.DAMAGED, "the PDF has no pages")
+            yield document
+    except pymupdf.FileDataError as error:
+        raise DocumentRefused(RefusalReason.DAMAGED, "the PDF's structure cannot be read") from error
+    except (RuntimeError, pymupdf.mupdf.FzErrorBase) as error:
+        raise _refusal(error) from error
 
 
 def _refusal(error: Exception) -> DocumentRefused:
@@ -74,82 +87,162 @@ def _refusal(error: Exception) -> DocumentRefused:
     return DocumentRefused(RefusalReason.DAMAGED, f"a page cannot be read: {type(error).__name__}")
 
 
-def _extraction(document: pymupdf.Document) -> Extraction:
-    if document.needs_pass:
-        raise DocumentRefused(RefusalReason.ENCRYPTED, "the PDF asks for a password")
-    blocks: list[Block] = []
-    for number in range(document.page_count):
-        blocks += merged_lines(in_reading_order(_blocks(document.load_page(number))))
-    _refuse_unreadable("".join(block.text for block in blocks))
-    kept = without_running_heads(blocks, document.page_count)
-    return Extraction((document.metadata or {}).get("title") or "", elements(kept), FileKind.PDF)
+class Pages:
+    """The pages of an open document; see `ingest.parsers.paged.PagedDocument`."""
 
+    def __init__(self, document: pymupdf.Document) -> None:
+        self._document = document
+        self._options = mupdf.FzStextOptions()
+        self._options.flags = TEXT_FLAGS
+        self._has_forms = bool(document.is_form_pdf)
+        self._pinned: list[tuple[str, bytes]] = []
 
-def _refuse_unreadable(text: str) -> None:
-    printed = "".join(text.split())
-    if not printed:
-        raise DocumentRefused(
-            RefusalReason.NO_TEXT, "no text layer; reading scans needs OCR, which a later release brings"
+    @property
+    def page_count(self) -> int:
+        return int(self._document.page_count)
+
+    def content(self, number: int) -> PageContent:
+        page = self._document.load_page(number - 1)
+        bound = page.rect
+        sheet = Sheet(number, max(bound.width, 1.0), max(bound.height, 1.0))
+        read = self._read(page)
+        shapes = _shapes(read)
+        return PageContent(
+            sheet=sheet,
+            blocks=_blocks(read.extractDICT()["blocks"], sheet),
+            drawn=_drawn(page, shapes),
+            shapes=len(shapes),
+            pictures=partial(_pictures, page),
+            words=partial(_words, read),
+            extras=[*self._fields(page, sheet), *self._comments(page, sheet)],
         )
-    if printed.count("\ufffd") > MAX_UNMAPPED_SHARE * len(printed):
-        raise DocumentRefused(RefusalReason.NO_TEXT, "its fonts do not say which characters they show; this needs OCR")
+
+    def _read(self, page: pymupdf.Page) -> pymupdf.TextPage:
+        """Text and rules in one pass over the page, which asking for drawings would double."""
+        found = mupdf.FzStextPage(mupdf.FzRect(*page.rect))
+        device = mupdf.fz_new_stext_device(found, self._options)
+        mupdf.fz_run_page_contents(page.this, device, mupdf.FzMatrix(), mupdf.FzCookie())
+        mupdf.fz_close_device(device)
+        return pymupdf.TextPage(found)
+
+    def _fields(self, page: pymupdf.Page, sheet: Sheet) -> Iterator[Block]:
+        if not self._has_forms:
+            return
+        for count, widget in enumerate(page.widgets()):
+            if count >= MAX_FIELDS:
+                return
+            if text := _field(widget):
+                rect = widget.rect * page.rotation_matrix
+                yield Block((), Rect(*rect), sheet, text, ElementKind.PARAGRAPH)
+
+    def _comments(self, page: pymupdf.Page, sheet: Sheet) -> Iterator[Block]:
+        """What annotations say; their marks on the page say nothing that could be searched."""
+        for count, note in enumerate(page.annots()):
+            if count >= MAX_FIELDS:
+                return
+            if note.type[0] == pymupdf.PDF_ANNOT_FILE_ATTACHMENT and len(self._pinned) <= MAX_ATTACHMENTS:
+                self._pinned.append((note.file_info.get("filename") or "", note.get_file()))
+            if text := (note.info.get("content") or "").strip():
+                rect = note.rect * page.rotation_matrix
+                yield Block((), Rect(*rect), sheet, text, ElementKind.OTHER)
+
+    def pixels(self, number: int, width: int, max_pixels: int = 25_000_000) -> Pixels:
+        page = self._document.load_page(number - 1)
+        bound = page.rect
+        zoom = width / max(bound.width, 1.0)
+        zoom *= min(1.0, (max_pixels / max(bound.width * bound.height * zoom**2, 1.0)) ** 0.5)
+        image = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), colorspace=pymupdf.csRGB, alpha=False)
+        return np.frombuffer(image.samples, np.uint8).reshape(image.height, image.width, 3)
+
+    def properties(self) -> Properties:
+        about = self._document.metadata or {}
+        return Properties(
+            title=about.get("title") or "",
+            author=about.get("author") or "",
+            created_at=pdf_time(about.get("creationDate")),
+            modified_at=pdf_time(about.get("modDate")),
+        )
+
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Files embedded in the document, those of a portfolio among them, then those pinned to its pages."""
+        found = Attachments()
+        for index in range(self._document.embfile_count()):
+            about = self._document.embfile_info(index)
+            if about.get("length", 0) <= found.room:
+                found.add(about.get("filename") or about.get("name") or "", self._document.embfile_get(index))
+        for name, data in self._pinned:
+            found.add(name, data)
+        return found.as_tuple()
 
 
-def _blocks(page: pymupdf.Page) -> list[Block]:
-    """Tables of the page, and its lines outside of them."""
-    height = page.rect.height
-    tables = list(_tables(page))
-    blocks = [Block((), box, page.number + 1, height, text) for box, text in tables]
-    for raw in page.get_text("dict", flags=TEXT_FLAGS)["blocks"]:
-        lines = [line for each in raw.get("lines", ()) if (line := _line(each))]
-        lines = [line for line in lines if not any(box.holds_centre_of(line.box) for box, _ in tables)]
+def _field(widget: pymupdf.Widget) -> str:
+    if widget.field_type in {pymupdf.PDF_WIDGET_TYPE_BUTTON, pymupdf.PDF_WIDGET_TYPE_SIGNATURE}:
+        return ""
+    value = widget.field_value
+    if widget.field_type in {pymupdf.PDF_WIDGET_TYPE_CHECKBOX, pymupdf.PDF_WIDGET_TYPE_RADIOBUTTON}:
+        value = "" if value in (None, False, "Off", "") else "☒"
+    values = value if isinstance(value, list | tuple) else [value]
+    return field_text(widget.field_label or widget.field_name or "", ", ".join(str(each) for each in values if each))
+
+
+def _blocks(raw: Sequence[dict[str, Any]], sheet: Sheet) -> list[Block]:
+    blocks: list[Block] = []
+    for each in raw:
+        lines = tuple(line for one in each.get("lines", ()) if (line := _line(one)))
         if lines:
-            blocks.append(Block(tuple(lines), around(line.box for line in lines), page.number + 1, height))
+            blocks.append(Block(lines, Rect(*each["bbox"]), sheet))
     return blocks
 
 
 def _line(raw: dict[str, Any]) -> Line | None:
-    text = "".join(span["text"] for span in raw["spans"])
+    spans = raw["spans"]
+    if len(spans) == 1:
+        span = spans[0]
+        text = span["text"]
+        return (
+            Line(text, Rect(*raw["bbox"]), round(span["size"] * 2) / 2, bool(span["flags"] & BOLD))
+            if text.strip()
+            else None
+        )
+    text = "".join([span["text"] for span in spans])
     if not text.strip():
         return None
-    spans = [span for span in raw["spans"] if span["text"].strip()]
     sizes: Counter[float] = Counter()
+    bold = True
     for span in spans:
-        sizes[round(span["size"] * 2) / 2] += len(span["text"])
-    bold = all(span["flags"] & BOLD for span in spans)
-    return Line(text, Box(*raw["bbox"]), sizes.most_common(1)[0][0], bold)
+        if span["text"].strip():
+            sizes[round(span["size"] * 2) / 2] += len(span["text"])
+            bold = bold and bool(span["flags"] & BOLD)
+    return Line(text, Rect(*raw["bbox"]), max(sizes, key=lambda size: sizes[size]), bold)
 
 
-def _tables(page: pymupdf.Page) -> Iterator[tuple[Box, str]]:
-    """Where ruled tables stand, and their text, put into the cells here: the finder's own text lacks spaces."""
-    if page.number >= MAX_TABLE_PAGES or not _has_grid(page):
-        return
-    words = [Word(word[4], Box(*word[:4]), word[5:7]) for word in page.get_text("words", flags=TEXT_FLAGS)]
-    for table in page.find_tables(strategy="lines_strict", use_layout=False).tables:
-        if table.row_count < 2 or table.col_count < 2:
-            continue
-        rows = [[_cell(cell, words) for cell in row.cells] for row in table.rows]
-        if text := table_text(rows):
-            yield Box(*table.bbox), text
+def _shapes(read: pymupdf.TextPage) -> list[Rect]:
+    """Places of the shapes on a page, of the first `MOST_SHAPES` of them; rules one by one."""
+    shapes: list[Rect] = []
+    block = read.this.m_internal.first_block
+    while block and len(shapes) < MOST_SHAPES:
+        if block.type == mupdf.FZ_STEXT_BLOCK_VECTOR:
+            box = block.bbox
+            shapes.append(Rect(box.x0, box.y0, box.x1, box.y1))
+        block = block.next
+    return shapes
 
 
-def _has_grid(page: pymupdf.Page) -> bool:
-    """Whether rules run across and down, as they do in a table of at least two rows and columns."""
-    drawings = page.get_cdrawings()
-    if len(drawings) > MOST_DRAWINGS:
-        return False
-    across = down = 0
-    for drawing in drawings:
-        left, top, right, bottom = drawing["rect"]
-        across += right - left >= MIN_RULE_PT
-        down += bottom - top >= MIN_RULE_PT / 2
-    return across >= 3 and down >= 3
+def _drawn(page: pymupdf.Page, shapes: Sequence[Rect]) -> list[Rect]:
+    """Rules and boxes. Of thick shapes only a second pass can tell whether they are boxes: it is made where it matters."""
+    if len(shapes) >= MOST_SHAPES or not has_grid(shapes):
+        return []
+    rules = [shape for shape in shapes if min(shape.width, shape.height) <= MAX_RULE_PT]
+    if len(rules) < len(shapes):
+        items = (item for drawing in page.get_cdrawings() for item in drawing["items"])
+        rules += [Rect(*item[1]) for item in items if item[0] == "re"]
+    return rules
 
 
-def _cell(cell: Sequence[float] | None, words: Sequence[Word]) -> str:
-    """Words inside a cell; None stands for a cell that is merged into its neighbour."""
-    if cell is None:
-        return ""
-    box = Box(*cell)
-    inside = (word for word in words if box.holds_centre_of(word.box))
-    return joined(" ".join(word.text for word in line) for _, line in groupby(inside, key=lambda word: word.line))
+def _pictures(page: pymupdf.Page) -> list[Rect]:
+    return [Rect(*each["bbox"]) for each in page.get_image_info()]
+
+
+def _words(read: pymupdf.TextPage) -> Iterator[Word]:
+    for left, top, right, bottom, text, block, line, _ in read.extractWORDS():
+        yield Word(text, Rect(left, top, right, bottom), (block, line))

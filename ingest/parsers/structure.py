@@ -1,0 +1,154 @@
+"""From blocks in reading order to elements: headings, list items, footnotes, captions, paragraphs. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from ingest.extraction import Element, ElementKind
+from ingest.parsers.layout import Block, Line, Sheet, around
+
+HEADING_RATIO = 1.12
+MAX_HEADING_CHARS = 160
+MAX_HEADING_LEVELS = 5
+MAX_HEADING_SHARE = 0.4
+
+BULLET = re.compile(r"^\s*([•‣▪●○◦∙·\uf0b7\uf0a7–-]\s+|\(?(\d{1,2}|[a-z])[.)]\s+(?=\S))")
+CAPTION = re.compile(
+    r"(abbildung|abb\.|tabelle|tab\.|bild|figure|fig\.|table|diagramm|chart|listing|grafik)\s*\d[\d.–-]*\s*([:.–-]|\s\S)",
+    re.IGNORECASE,
+)
+FOOTNOTE = re.compile(r"\s*(\d{1,3}\)?|[*†‡§]{1,3}|\(\d{1,2}\)|\[\d{1,2}\])\s*[^\W\d_]")
+FOOTNOTES_FROM = 0.55  # share of the page's height
+FOOTNOTE_RATIO = 0.92  # of the body's size
+WORD = re.compile(r"[^\W\d_]{2}")
+
+DOT_LEADER = re.compile(r"\s?(\.\s?){5,}(?=(\d{1,4}|[ivxlc]{1,7})?\s*$)")
+HYPHEN_AT_END = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
+RANGE_AT_END = re.compile(r"(?<=\d)[-–]$")
+JOINED_BY_HYPHEN = re.compile(r"(und|oder|bzw|sowie|and|or)\b")
+
+_T = TypeVar("_T")
+
+
+def body_size(lines: Iterable[Line]) -> float:
+    """Size in which most of the text is set, in points; 0 where there is none."""
+    weights: Counter[float] = Counter()
+    for line in lines:
+        weights[line.size] += len(line.text)
+    return weights.most_common(1)[0][0] if weights else 0.0
+
+
+def footnotes_last(blocks: Sequence[Block], body: float) -> list[Block]:
+    """The page's blocks with its footnotes behind the text that they interrupt, and marked as what they are."""
+    noted = [block._replace(kind=ElementKind.OTHER) if _is_footnote(block, body) else block for block in blocks]
+    foot = [block for block in noted if block.in_foot and block.kind is not ElementKind.OTHER]
+    notes = [block for block in noted if block.kind is ElementKind.OTHER]
+    return [block for block in noted if block not in foot and block not in notes] + notes + foot if notes else [*blocks]
+
+
+def _is_footnote(block: Block, body: float) -> bool:
+    if not block.lines or block.box.top < FOOTNOTES_FROM * block.sheet.height:
+        return False
+    small = max(line.size for line in block.lines) <= FOOTNOTE_RATIO * body
+    return small and FOOTNOTE.match(block.lines[0].text) is not None
+
+
+def elements(blocks: Sequence[Block]) -> tuple[Element, ...]:
+    """Headings by size and weight of their type, list items by their marks, paragraphs joined from their lines."""
+    level_of = _heading_levels([line for block in blocks for line in block.lines])
+    return tuple(element for block in blocks for element in _block_elements(block, level_of))
+
+
+def _heading_levels(lines: Sequence[Line]) -> Callable[[Line], int]:
+    """Heading level of a line, 0 for none. The commonest size is the body's; larger ones are ranked, then bold."""
+    weights: Counter[float] = Counter()
+    for line in lines:
+        weights[line.size] += len(line.text)
+    body = weights.most_common(1)[0][0] if weights else 0.0
+    larger = sorted((size for size in weights if size >= body * HEADING_RATIO), reverse=True)
+    levels = {size: min(rank, MAX_HEADING_LEVELS) for rank, size in enumerate(larger, start=1)}
+    bold_level = min(len(larger) + 1, MAX_HEADING_LEVELS)
+
+    def level(line: Line) -> int:
+        return levels.get(line.size, bold_level if line.bold and line.size >= body else 0)
+
+    marked = sum(len(line.text) for line in lines if level(line))
+    return level if marked <= MAX_HEADING_SHARE * weights.total() else lambda line: levels.get(line.size, 0)
+
+
+def _block_elements(block: Block, level_of: Callable[[Line], int]) -> Iterator[Element]:
+    sheet = block.sheet
+    if block.whole:
+        yield Element(block.kind, block.whole, page=sheet.number, box=sheet.share(block.box))
+        return
+    if block.kind is ElementKind.OTHER:
+        yield _element(ElementKind.OTHER, block.lines, sheet)
+        return
+    in_margin = block.in_margin
+    for level, lines in _runs(block.lines, level_of):
+        found = _element(ElementKind.HEADING, lines, sheet, level)
+        if level and not (in_margin and level > 1) and _reads_like_a_heading(found.text):
+            yield found
+        else:
+            yield from _items(lines, sheet)
+
+
+def _reads_like_a_heading(text: str) -> bool:
+    return len(text) <= MAX_HEADING_CHARS and WORD.search(text) is not None and not CAPTION.match(text)
+
+
+def _element(kind: ElementKind, lines: Sequence[Line], sheet: Sheet, level: int = 0) -> Element:
+    text = joined(line.text for line in lines)
+    return Element(kind, text, level, sheet.number, sheet.share(around(line.box for line in lines)), _confidence(lines))
+
+
+def _confidence(lines: Sequence[Line]) -> float | None:
+    """Mean over the recognised characters; None where nothing was recognised."""
+    known = [(line.confidence, len(line.text)) for line in lines if line.confidence is not None]
+    if not known:
+        return None
+    return sum(confidence * chars for confidence, chars in known) / sum(chars for _, chars in known)
+
+
+def _runs(items: Sequence[_T], key: Callable[[_T], int]) -> Iterator[tuple[int, list[_T]]]:
+    run: list[_T] = []
+    current = 0
+    for item in items:
+        its = key(item)
+        if run and its != current:
+            yield current, run
+            run = []
+        current = its
+        run.append(item)
+    if run:
+        yield current, run
+
+
+def _items(lines: Sequence[Line], sheet: Sheet) -> Iterator[Element]:
+    """A line with a bullet or number starts a list item; without any, the lines are one paragraph."""
+    starts = [index for index, line in enumerate(lines) if BULLET.match(line.text)]
+    for begin, end in zip([0, *starts], [*starts, len(lines)], strict=True):
+        if begin < end:
+            kind = ElementKind.LIST_ITEM if begin in starts else ElementKind.PARAGRAPH
+            yield _element(kind, lines[begin:end], sheet)
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Printed lines as one. A divided word is closed up, `UN-` + `Nummer` keeps its hyphen, `Ein-` + `und` a space."""
+    text = ""
+    for raw in lines:
+        line = " ".join(raw.split())
+        if "....." in line or ". . . . ." in line:
+            line = DOT_LEADER.sub(" … ", line).rstrip()
+        if not text:
+            text = line
+        elif HYPHEN_AT_END.search(text) and not JOINED_BY_HYPHEN.match(line):
+            text = (text[:-1] if line[:1].islower() else text) + line
+        elif RANGE_AT_END.search(text) and line[:1].isdigit():
+            text += line
+        else:
+            text = f"{text} {line}"
+    return text
