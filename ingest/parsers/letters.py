@@ -12,7 +12,7 @@ from ingest.parsers.plain import paragraphs
 
 HISTORY_LEVEL = 2
 MAX_INTRODUCTION_CHARS = 400
-QUOTED = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
+QUOTED = re.compile(r"^[ \t]{0,3}(?:>[ \t]?)+")
 WROTE = re.compile(
     r"(?:On|Am|Le|El|Il|Op|W dniu)\s.{4,300}?\s?"
     r"(?:wrote|schrieb(?:\s.{1,200})?|a écrit|escribió|ha scritto|schreef|napisał.{0,3})\s?:",

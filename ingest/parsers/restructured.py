@@ -33,6 +33,7 @@ MARKUP_ONLY = (
     nodes.raw,
     nodes.pending,
 )
+PAIRS = (nodes.field, nodes.definition_list_item, nodes.option_list_item)
 TEXTS = (nodes.paragraph, nodes.literal_block, nodes.doctest_block, nodes.line_block, nodes.attribution, nodes.rubric)
 
 
@@ -51,32 +52,40 @@ class RestructuredParser:
 
 def _elements(parent: nodes.Element, level: int) -> Iterator[Element]:
     for node in parent.children:
-        if isinstance(node, MARKUP_ONLY) and not _unknown_directive(node):
-            continue
-        if isinstance(node, nodes.title | nodes.subtitle):
-            yield Element(ElementKind.HEADING, node.astext(), level if isinstance(node, nodes.title) else level + 1)
+        if isinstance(node, nodes.system_message):
+            yield from _unknown_directive(node)
         elif isinstance(node, nodes.section):
-            yield from _elements(node, level + isinstance(parent, nodes.section | nodes.document) * _titled(parent))
-        elif isinstance(node, nodes.list_item):
-            yield Element(ElementKind.LIST_ITEM, "\n".join(each.astext() for each in node.children))
-        elif isinstance(node, nodes.table):
-            yield Element(ElementKind.TABLE, _table(node))
-        elif isinstance(node, TEXTS) or not isinstance(node, nodes.Element):
-            yield Element(ElementKind.PARAGRAPH, node.astext())
-        elif isinstance(node, nodes.field | nodes.definition_list_item | nodes.option_list_item):
-            yield Element(ElementKind.LIST_ITEM, ": ".join(filter(None, (each.astext() for each in node.children))))
-        elif isinstance(node, nodes.footnote):
-            yield Element(ElementKind.OTHER, "Footnote " + ": ".join(each.astext() for each in node.children))
-        else:
-            yield from _elements(node, level)
+            yield from _elements(node, level + _is_titled(parent))
+        elif not isinstance(node, MARKUP_ONLY):
+            yield from _element(node, level)
 
 
-def _titled(node: nodes.Element) -> bool:
+def _element(node: nodes.Node, level: int) -> Iterator[Element]:
+    if isinstance(node, nodes.title | nodes.subtitle):
+        yield Element(ElementKind.HEADING, node.astext(), level + isinstance(node, nodes.subtitle))
+    elif isinstance(node, nodes.list_item):
+        yield Element(ElementKind.LIST_ITEM, "\n".join(each.astext() for each in node.children))
+    elif isinstance(node, PAIRS):
+        yield Element(ElementKind.LIST_ITEM, ": ".join(filter(None, (each.astext() for each in node.children))))
+    elif isinstance(node, nodes.table):
+        yield Element(ElementKind.TABLE, _table(node))
+    elif isinstance(node, nodes.footnote):
+        yield Element(ElementKind.OTHER, "Footnote " + ": ".join(each.astext() for each in node.children))
+    elif isinstance(node, TEXTS) or not isinstance(node, nodes.Element):
+        yield Element(ElementKind.PARAGRAPH, node.astext())
+    else:
+        yield from _elements(node, level)
+
+
+def _unknown_directive(message: nodes.system_message) -> Iterator[Element]:
+    """The source of a directive that only Sphinx knows; other complaints are for writers, not for readers."""
+    if "Unknown directive" in message.astext():
+        for source in message.findall(nodes.literal_block):
+            yield Element(ElementKind.PARAGRAPH, source.astext())
+
+
+def _is_titled(node: nodes.Element) -> bool:
     return any(isinstance(child, nodes.title) for child in node.children)
-
-
-def _unknown_directive(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.system_message) and any(True for _ in node.findall(nodes.literal_block))
 
 
 def _table(table: nodes.table) -> str:

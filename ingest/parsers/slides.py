@@ -110,7 +110,7 @@ def _chart(chart: Shape, page: int) -> Iterator[Element]:
     if chart.has_title and chart.chart_title.has_text_frame:
         yield Element(ElementKind.PARAGRAPH, chart.chart_title.text_frame.text, page=page)
     series = list(chart._chartSpace.iter(f"{CHART}ser"))
-    columns = [(find_text(each, "tx"), _points(each, "val") or _points(each, "yVal")) for each in series]
+    columns = [(_name(each), _points(each, "val") or _points(each, "yVal")) for each in series]
     labels = (_points(series[0], "cat") or _points(series[0], "xVal")) if series else {}
     places = sorted({place for _, values in columns for place in values})[:MAX_POINTS]
     rows = [[labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places]
@@ -118,6 +118,11 @@ def _chart(chart: Shape, page: int) -> Iterator[Element]:
         yield Element(
             ElementKind.TABLE, table_text([["", *(name for name, _ in columns)], *rows], header=True), page=page
         )
+
+
+def _name(series: Shape) -> str:
+    found = series.find(f"{CHART}tx")
+    return "" if found is None else find_text(found, "v")
 
 
 def _points(series: Shape, name: str) -> dict[str, str]:

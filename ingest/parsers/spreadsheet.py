@@ -90,7 +90,7 @@ def _comments(sheet: Sheet) -> Iterator[Element]:
 
 def _charts(sheet: Sheet) -> Iterator[Element]:
     """Title and numbers of each chart, as they are kept with the chart."""
-    for chart in sheet._charts:
+    for chart in sorted(sheet._charts, key=_row_of):
         if title := _title(chart):
             yield Element(ElementKind.PARAGRAPH, title)
         columns = [(_name(each), _points(each.val or each.yVal)) for each in chart.series]
@@ -99,6 +99,11 @@ def _charts(sheet: Sheet) -> Iterator[Element]:
         rows = [[labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places]
         if rows:
             yield Element(ElementKind.TABLE, table_text([["", *(name for name, _ in columns)], *rows], header=True))
+
+
+def _row_of(chart: Sheet) -> int:
+    corner = getattr(chart.anchor, "_from", None)
+    return corner.row if corner else 0
 
 
 def _title(chart: Sheet) -> str:
@@ -115,7 +120,15 @@ def _points(source: Sheet) -> dict[int, str]:
     """Values by their place; none where the chart has kept none."""
     numbers, texts = getattr(source, "numRef", None), getattr(source, "strRef", None)
     kept = (numbers.numCache if numbers else None) or (texts.strCache if texts else None)
-    return {point.idx: str(point.v) for point in kept.pt if point.v is not None} if kept else {}
+    return {point.idx: shown(_value(point.v)) for point in kept.pt if point.v is not None} if kept else {}
+
+
+def _value(text: object) -> object:
+    """Numbers of charts are kept as texts or as numbers, depending on what they label."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return text
 
 
 def _names(book: Sheet) -> Iterator[Element]:

@@ -78,15 +78,16 @@ def _names(rows: Rows) -> list[str]:
 
 
 def _guessed_header_rows(rows: Rows) -> int:
-    if len(rows) < 2:
+    """How many rows look like names of columns; further ones only below cells that lie over several columns."""
+    count = 0
+    for row in rows[: min(MAX_HEADER_ROWS, len(rows) - 1)]:
+        if not _looks_like_names(row) or (count and not any(isinstance(cell, Covered) for cell in rows[count - 1])):
+            break
+        count += 1
+    names = [name for i, name in enumerate(_names(rows[:count])) if not _is_covered(rows[:count], i)] if count else []
+    if len(set(names)) < len(names):
         return 0
-    for count in range(1, min(MAX_HEADER_ROWS, len(rows) - 1) + 1):
-        if not _looks_like_names(rows[count - 1]):
-            return 0
-        names = [name for i, name in enumerate(_names(rows[:count])) if not _is_covered(rows[:count], i)]
-        if len(set(names)) == len(names):
-            return count if count > 1 or _is_header_of(rows) else 0
-    return 0
+    return count if count != 1 or _is_header_of(rows) else 0
 
 
 def _is_covered(rows: Rows, column: int) -> bool:
@@ -97,7 +98,13 @@ def _is_covered(rows: Rows, column: int) -> bool:
 def _looks_like_names(row: Sequence[str]) -> bool:
     if len(row) < 2 or any(len(cell) > MAX_HEADER_CHARS for cell in row):
         return False
-    return all(row[1:]) and not any(NUMBER.fullmatch(cell) for cell in row if cell)
+    own = [cell for cell, after in zip(row, [*row[1:], ""], strict=True) if not _is_wide(cell, after)]
+    return all(row[1:]) and not any(NUMBER.fullmatch(cell) for cell in own if cell)
+
+
+def _is_wide(cell: str, after: str) -> bool:
+    """Whether a cell lies over several columns: a year may stand there, which elsewhere would be a value."""
+    return isinstance(cell, Covered) or isinstance(after, Covered)
 
 
 def _is_header_of(rows: Rows) -> bool:
