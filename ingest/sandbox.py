@@ -120,7 +120,7 @@ class ParserPool:
         try:
             return self._asked(data, wanted, receive_extraction)
         except NeedsProgram as refusal:
-            if refusal.program not in self._programs:
+            if refusal.program not in self._programs or not self.measures().programs:
                 raise
             return self._asked(data, wanted, receive_extraction, refusal.program)
 

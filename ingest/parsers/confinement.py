@@ -21,7 +21,7 @@ from shutil import rmtree
 
 from ingest.parsers.kernel import call
 from ingest.parsers.landlock import SCOPES_SINCE, restrict_files
-from ingest.parsers.namespaces import drop_capabilities, leave_network, mount_own
+from ingest.parsers.namespaces import drop_capabilities, leave_network, mount_own, write_protect
 from ingest.parsers.seccomp import restrict_calls
 
 MAX_OPEN_FILES = 64
@@ -69,6 +69,11 @@ class Measures:
     folder: bool = False
     capabilities: bool = False
 
+    @property
+    def programs(self) -> bool:
+        """Whether a child can be held that may start a program."""
+        return self.namespaces and self.system_calls and self.files and self.folder
+
     def missing(self) -> tuple[str, ...]:
         """What this machine does not give, and what follows, a sentence each."""
         sentences = {
@@ -91,6 +96,8 @@ def confine(
         may_run: programs, or folders of programs, that may be started; only where Landlock holds them.
     """
     namespaces = leave_network()
+    if namespaces:
+        write_protect()  # a second lock beside Landlock; programs also look for a place to write before they try one
     if folder and namespaces:
         mount_own(folder, folder_bytes)  # without it, the parent watches the folder's size
     _limit_resources(memory_bytes, folder_bytes if folder else 0, programs=bool(may_run))

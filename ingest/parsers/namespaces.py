@@ -8,10 +8,11 @@ import struct
 import sys
 from pathlib import Path
 
-from ingest.parsers.kernel import call
+from ingest.parsers.kernel import call, system_call
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x00020000, 0x08000000, 0x10000000, 0x40000000  # linux/sched.h
 RECURSIVE, PRIVATE = 0x4000, 1 << 18  # linux/mount.h
+MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, READ_ONLY = 442, -100, 0x8000, 1  # since Linux 5.12
 NO_SUID, NO_DEVICES, NO_EXECUTION = 0x2, 0x4, 0x8
 MAX_FILES = 4096
 CAPABILITY_VERSION = 0x20080522  # linux/capability.h, _LINUX_CAPABILITY_VERSION_3
@@ -35,11 +36,21 @@ def leave_network() -> bool:
     return True
 
 
+def write_protect() -> bool:
+    """Whether every file system is read-only now for this process; devices and what is mounted later are not."""
+    attributes = struct.pack("4Q", READ_ONLY, 0, 0, 0)
+    try:
+        call("mount", None, b"/", None, ctypes.c_ulong(RECURSIVE | PRIVATE), None)
+        system_call(MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, attributes, len(attributes))
+    except OSError:
+        return False
+    return True
+
+
 def mount_own(folder: str, max_bytes: int) -> bool:
     """Whether `folder` is now a file system in memory of `max_bytes`: seen by nobody else, gone with this process."""
     options = f"size={max_bytes},nr_inodes={MAX_FILES},mode=700".encode()
     try:
-        call("mount", None, b"/", None, ctypes.c_ulong(RECURSIVE | PRIVATE), None)
         flags = ctypes.c_ulong(NO_SUID | NO_DEVICES | NO_EXECUTION)
         call("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", flags, options)
     except OSError:
