@@ -21,6 +21,7 @@ from ingest.parsers.word import DocxParser
 PROGRAM = "soffice"
 PROGRAM_PATH = "/usr/bin:/usr/local/bin:/opt/libreoffice/program:/snap/bin"
 PACKAGES = {"docx": "libreoffice-writer-nogui", "pptx": "libreoffice-impress-nogui", "xlsx": "libreoffice-calc-nogui"}
+RESTART = 81  # how LibreOffice ends once it has made a new profile
 FIB_FLAGS_AT = 0x0A  # MS-DOC 2.5.2, FibBase
 FIB_ENCRYPTED = 0x01  # bit 8 of the flags, in their second byte
 
@@ -78,17 +79,24 @@ def _converted(data: bytes, target: str) -> bytes:
         source = Path(folder, "document")
         source.write_bytes(data)
         command = (
-            program, f"-env:UserInstallation={Path(folder, 'profile').as_uri()}", "--headless", "--norestore",
+            str(Path(program).resolve().with_name("soffice.bin")),  # the command is a script, and no shell may run
+            f"-env:OSL_SOCKET_PATH={tempfile.gettempdir()}",
+            f"-env:UserInstallation={Path(folder, 'profile').as_uri()}", "--headless", "--norestore",
             "--convert-to", target, "--outdir", folder, str(source),
         )  # fmt: skip
         try:
-            subprocess.run(command, capture_output=True, check=False, cwd=folder)  # noqa: S603
+            if _run(command, folder) == RESTART:
+                _run(command, folder)
         except PermissionError as error:
             raise _needed(target) from error
         result = Path(folder, f"document.{target}")
         if not result.is_file():
             raise damaged("LibreOffice cannot read it")
         return result.read_bytes()
+
+
+def _run(command: tuple[str, ...], folder: str) -> int:
+    return subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode  # noqa: S603
 
 
 def _needed(target: str) -> NeedsProgram:
