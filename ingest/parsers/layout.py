@@ -18,12 +18,17 @@ MIN_GUTTER_PT = 8.0
 WIDE = 0.55  # share of the text's width from which on a block cannot belong to one of two columns
 MIN_COLUMN = 0.15  # share of the text's width
 MIN_COLUMN_LINES = 4
+MIN_ROWS = 3
+MIN_ROW_LINES = 1.3  # a block; where each line is a block of its own, nothing can be told
+SAME_ROW_PT = 6.0
+ROWS_SHARE = 0.8
 MIN_FILL = 0.55  # how much of a column's width its lines use on average; lists of labels or figures use less
 
 MARGIN = 0.1  # share of the page's height in which running heads and feet stand
 MIN_REPEATS = 2
 MIN_REPEAT_SHARE = 0.3
 PAGE_NUMBER = re.compile(r"\W*(seite|page|s\.|p\.)?\W*#(\W*(von|of|/)?\W*#)?\W*", re.IGNORECASE)
+MIN_EXTENT = 0.001  # share of the page
 DIGITS = re.compile(r"\d+")
 
 
@@ -55,11 +60,17 @@ class Sheet(NamedTuple):
     width: float
     height: float
 
-    def share(self, rect: Rect) -> Box | None:
-        """Where the place is, in shares of the page; None where that part of it has no extent."""
-        left, right = (min(max(value / self.width, 0.0), 1.0) for value in (rect.left, rect.right))
-        top, bottom = (min(max(value / self.height, 0.0), 1.0) for value in (rect.top, rect.bottom))
-        return Box(left, top, right, bottom) if left < right and top < bottom else None
+    def share(self, rect: Rect) -> Box:
+        """Where the place is, in shares of the page; at its edge where it lies outside."""
+        left, right = _within(rect.left / self.width, rect.right / self.width)
+        top, bottom = _within(rect.top / self.height, rect.bottom / self.height)
+        return Box(left, top, right, bottom)
+
+
+def _within(start: float, end: float) -> tuple[float, float]:
+    """The part of the extent between 0 and 1, never without any length."""
+    start = min(max(start, 0.0), 1.0 - MIN_EXTENT)
+    return start, max(min(end, 1.0), start + MIN_EXTENT)
 
 
 class Line(NamedTuple):
@@ -168,6 +179,8 @@ def _gutters(blocks: Sequence[Block]) -> list[float]:
     columns = _columns(narrow)
     if len(columns) < 2 or not all(_is_running_text(column, text.width) for column in columns):
         return []
+    if any(_are_rows(a, b) for a, b in pairwise(columns)):
+        return []
     edges = [around(block.box for block in column) for column in columns]
     return [(a.right + b.left) / 2 for a, b in pairwise(edges)]
 
@@ -182,6 +195,16 @@ def _columns(blocks: Sequence[Block]) -> list[list[Block]]:
         columns[-1].append(block)
         reach = max(reach, block.box.right)
     return columns
+
+
+def _are_rows(left: Sequence[Block], right: Sequence[Block]) -> bool:
+    """Whether blocks of several lines begin side by side, as labels and what they stand for do."""
+    if max(sum(len(block.lines) for block in column) / len(column) for column in (left, right)) < MIN_ROW_LINES:
+        return False
+    few, many = sorted((left, right), key=len)
+    tops = [block.box.top for block in many]
+    beside = sum(any(abs(block.box.top - top) <= SAME_ROW_PT for top in tops) for block in few)
+    return len(few) >= MIN_ROWS and beside >= ROWS_SHARE * len(few)
 
 
 def _is_running_text(column: Sequence[Block], page_width: float) -> bool:

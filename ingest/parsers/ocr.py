@@ -20,7 +20,8 @@ from rag.errors import DocumentRefused, RefusalReason
 Pixels = NDArray[np.uint8]
 """`uint8[height, width, 3]`, red, green, blue."""
 
-OCR_WIDTH_PT = 72 / 200  # of a pixel: pages are shown to the engine at 200 dots an inch
+OCR_DPI = 200  # at which pages are shown to the engine
+MAX_OCR_SIDE_PX = 4_000
 MIN_CONFIDENCE = 0.5  # below it is a guess at a line of noise
 READABLE = 0.8  # mean confidence of a page that is the right way up
 UPRIGHT_RATIO = 1.5  # a line that is so much higher than wide runs up or down

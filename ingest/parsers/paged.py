@@ -18,7 +18,7 @@ from ingest.parsers.layout import (
     merged_lines,
     without_running_heads,
 )
-from ingest.parsers.ocr import Pixels, Recognition
+from ingest.parsers.ocr import MAX_OCR_SIDE_PX, OCR_DPI, Pixels, Recognition
 from ingest.parsers.options import ReadingOptions
 from ingest.parsers.properties import Properties, in_utc
 from ingest.parsers.ruled import Table, Word, has_grid, tables
@@ -30,10 +30,7 @@ MIN_PAGE_CHARS = 25  # fewer, over an image or outlines, are a stamp or a page n
 MIN_PICTURE_SHARE = 0.1  # of the page's area
 MANY_OUTLINES = 100  # drawn shapes on a page without text: its characters may be among them
 SAME_COLUMN_PT = 4.0
-PRIVATE_USE = range(0xE000, 0xF900)
-BULLETS = range(0xF000, 0xF100)  # of symbol fonts, which everybody reads
-OCR_DPI = 200
-MAX_OCR_SIDE_PX = 4_000
+UNMAPPED = re.compile("[\ufffd\x00-\x1f\ue000-\uefff\uf100-\uf8ff]")  # bullets of symbol fonts are legible
 
 DATE = re.compile(
     r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?'?|Z.*)?\s*"  # ISO 32000-1, 7.9.4
@@ -149,12 +146,7 @@ def _needs_recognition(content: PageContent) -> bool:
 
 
 def _unmapped(text: str) -> int:
-    return sum(_is_unmapped(character) for character in text) if not text.isascii() or not text.isprintable() else 0
-
-
-def _is_unmapped(character: str) -> bool:
-    code = ord(character)
-    return character == "\ufffd" or code < 0x20 or (code in PRIVATE_USE and code not in BULLETS)
+    return len(UNMAPPED.findall(text))
 
 
 def _recognised(document: PagedDocument, content: PageContent, recognition: Recognition) -> Sequence[Block]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -33,7 +33,9 @@ TEXT_FLAGS = (
 )
 BOLD = 1 << 4
 MOST_SHAPES = 4_000  # of a page are looked at; maps and plans have more
-MAX_FIELDS = 5_000
+MAX_NOTES = 5_000  # of a page; more are not looked at
+SILENT = {mupdf.PDF_WIDGET_TYPE_BUTTON, mupdf.PDF_WIDGET_TYPE_SIGNATURE}
+CLICKED = {mupdf.PDF_WIDGET_TYPE_CHECKBOX, mupdf.PDF_WIDGET_TYPE_RADIOBUTTON}
 
 pymupdf.no_recommend_layout()
 pymupdf.TOOLS.mupdf_display_errors(False)
@@ -94,8 +96,7 @@ class Pages:
         self._document = document
         self._options = mupdf.FzStextOptions()
         self._options.flags = TEXT_FLAGS
-        self._has_forms = bool(document.is_form_pdf)
-        self._pinned: list[tuple[str, bytes]] = []
+        self._pinned: list[mupdf.PdfObj] = []
 
     @property
     def page_count(self) -> int:
@@ -114,7 +115,7 @@ class Pages:
             shapes=len(shapes),
             pictures=partial(_pictures, page),
             words=partial(_words, read),
-            extras=[*self._fields(page, sheet), *self._comments(page, sheet)],
+            extras=list(self._notes(page, sheet)),
         )
 
     def _read(self, page: pymupdf.Page) -> pymupdf.TextPage:
@@ -125,26 +126,20 @@ class Pages:
         mupdf.fz_close_device(device)
         return pymupdf.TextPage(found)
 
-    def _fields(self, page: pymupdf.Page, sheet: Sheet) -> Iterator[Block]:
-        if not self._has_forms:
-            return
-        for count, widget in enumerate(page.widgets()):
-            if count >= MAX_FIELDS:
-                return
+    def _notes(self, page: pymupdf.Page, sheet: Sheet) -> Iterator[Block]:
+        """What annotations say (their marks on the page say nothing that could be searched), and form fields."""
+        inside = mupdf.pdf_page_from_fz_page(page.this)
+        for note in _chain(mupdf.pdf_first_annot(inside), mupdf.pdf_next_annot):
+            self._keep_pinned(note)
+            if text := mupdf.pdf_annot_contents(note).strip():
+                yield Block((), _bound(note), sheet, text, ElementKind.OTHER)
+        for widget in _chain(mupdf.pdf_first_widget(inside), mupdf.pdf_next_widget):
             if text := _field(widget):
-                rect = widget.rect * page.rotation_matrix
-                yield Block((), Rect(*rect), sheet, text, ElementKind.PARAGRAPH)
+                yield Block((), _bound(widget), sheet, text)
 
-    def _comments(self, page: pymupdf.Page, sheet: Sheet) -> Iterator[Block]:
-        """What annotations say; their marks on the page say nothing that could be searched."""
-        for count, note in enumerate(page.annots()):
-            if count >= MAX_FIELDS:
-                return
-            if note.type[0] == pymupdf.PDF_ANNOT_FILE_ATTACHMENT and len(self._pinned) <= MAX_ATTACHMENTS:
-                self._pinned.append((note.file_info.get("filename") or "", note.get_file()))
-            if text := (note.info.get("content") or "").strip():
-                rect = note.rect * page.rotation_matrix
-                yield Block((), Rect(*rect), sheet, text, ElementKind.OTHER)
+    def _keep_pinned(self, note: mupdf.PdfAnnot) -> None:
+        if mupdf.pdf_annot_has_filespec(note) and len(self._pinned) <= MAX_ATTACHMENTS:
+            self._pinned.append(mupdf.pdf_annot_filespec(note))
 
     def pixels(self, number: int, width: int, max_pixels: int = 25_000_000) -> Pixels:
         page = self._document.load_page(number - 1)
@@ -166,23 +161,43 @@ class Pages:
     def attachments(self) -> tuple[Attachment, ...]:
         """Files embedded in the document, those of a portfolio among them, then those pinned to its pages."""
         found = Attachments()
-        for index in range(self._document.embfile_count()):
-            about = self._document.embfile_info(index)
-            if about.get("length", 0) <= found.room:
-                found.add(about.get("filename") or about.get("name") or "", self._document.embfile_get(index))
-        for name, data in self._pinned:
-            found.add(name, data)
+        tree = mupdf.pdf_load_name_tree(mupdf.pdf_specifics(self._document.this), mupdf.pdf_new_name("EmbeddedFiles"))
+        embedded = (mupdf.pdf_dict_get_val(tree, index) for index in range(mupdf.pdf_dict_len(tree)))
+        for each in (*embedded, *self._pinned):
+            if mupdf.pdf_is_embedded_file(each):
+                content = mupdf.pdf_load_embedded_file_contents(each)
+                found.add(_file_name(each), mupdf.fz_buffer_extract_copy(content))
         return found.as_tuple()
 
 
-def _field(widget: pymupdf.Widget) -> str:
-    if widget.field_type in {pymupdf.PDF_WIDGET_TYPE_BUTTON, pymupdf.PDF_WIDGET_TYPE_SIGNATURE}:
+def _file_name(specification: mupdf.PdfObj) -> str:
+    """The name in Unicode, or else the older one (ISO 32000-1, table 44)."""
+    names = (mupdf.pdf_dict_get_text_string(specification, mupdf.pdf_new_name(key)) for key in ("UF", "F"))
+    return next((name for name in names if name), "")
+
+
+def _chain(first: mupdf.PdfAnnot, following: Callable[[mupdf.PdfAnnot], mupdf.PdfAnnot]) -> Iterator[mupdf.PdfAnnot]:
+    """Annotations of a page, of which direct objects have no number to ask for them by."""
+    for _ in range(MAX_NOTES):
+        if not first.m_internal:
+            return
+        yield first
+        first = following(first)
+
+
+def _bound(note: mupdf.PdfAnnot) -> Rect:
+    box = mupdf.pdf_bound_annot(note)
+    return Rect(box.x0, box.y0, box.x1, box.y1)
+
+
+def _field(widget: mupdf.PdfAnnot) -> str:
+    kind = mupdf.pdf_widget_type(widget)
+    if kind in SILENT:
         return ""
-    value = widget.field_value
-    if widget.field_type in {pymupdf.PDF_WIDGET_TYPE_CHECKBOX, pymupdf.PDF_WIDGET_TYPE_RADIOBUTTON}:
-        value = "" if value in (None, False, "Off", "") else "☒"
-    values = value if isinstance(value, list | tuple) else [value]
-    return field_text(widget.field_label or widget.field_name or "", ", ".join(str(each) for each in values if each))
+    value = mupdf.pdf_annot_field_value(widget)
+    if kind in CLICKED:
+        value = "☒" if value not in {"", "Off"} else ""
+    return field_text(mupdf.pdf_annot_field_label(widget), value)
 
 
 def _blocks(raw: Sequence[dict[str, Any]], sheet: Sheet) -> list[Block]:
@@ -229,7 +244,7 @@ def _shapes(read: pymupdf.TextPage) -> list[Rect]:
 
 
 def _drawn(page: pymupdf.Page, shapes: Sequence[Rect]) -> list[Rect]:
-    """Rules and boxes. Of thick shapes only a second pass can tell whether they are boxes: it is made where it matters."""
+    """Rules and boxes. Which thick shapes are boxes only a second pass can tell: it is made where it matters."""
     if len(shapes) >= MOST_SHAPES or not has_grid(shapes):
         return []
     rules = [shape for shape in shapes if min(shape.width, shape.height) <= MAX_RULE_PT]

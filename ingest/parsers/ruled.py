@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from ingest.parsers.layout import Rect, Sheet, around
 from ingest.parsers.structure import joined
+from ingest.parsers.tables import MAX_HEADER_CHARS, MAX_HEADER_ROWS
 
 MAX_RULE_PT = 2.5  # thicker is a box, whose edges are rules
 MIN_RULE_PT = 6.0
 SNAP_PT = 3.0  # rules that are closer than this are one
 WHOLE_PAGE = 0.95  # share of width and height from which on a box is the page's background
 MOST_RULES = 300  # across or down; plans and maps have more
+MAX_LABEL_CHARS = 60
 MIN_FILLED = 0.3  # share of the cells that hold text; fewer do in charts and drawings
 
 
@@ -32,7 +34,7 @@ class Word(NamedTuple):
 
 
 class Table(NamedTuple):
-    """`rows` hold one text per column; a cell that was merged across columns repeats it, one merged down does not."""
+    """`rows` hold one text per column. What fills a row, or stands above several columns, repeats for each of them."""
 
     box: Rect
     rows: tuple[tuple[str, ...], ...]
@@ -157,7 +159,7 @@ class _Grid:
 
     @property
     def is_table(self) -> bool:
-        return len(self.xs) > 2 and len(self.ys) > 2
+        return len(self.xs) > 2 and (len(self.ys) > 2 or len(self.xs) == 3)
 
     def take(self, word: Word) -> None:
         across, down = (word.box.left + word.box.right) / 2, (word.box.top + word.box.bottom) / 2
@@ -175,12 +177,12 @@ class _Grid:
         rows = [[""] * (len(self.xs) - 1) for _ in range(len(self.ys) - 1)]
         for cell, text in texts.items():
             first = min(row for row, _ in cell)
-            for row, column in cell:
-                if row == first:
-                    rows[row][column] = text
+            columns = sorted(column for row, column in cell if row == first)
+            names_columns = first < MAX_HEADER_ROWS and len(text) <= MAX_HEADER_CHARS
+            for column in columns if names_columns or len(columns) == len(rows[0]) else columns[:1]:
+                rows[first][column] = text
         rows = [row for row in _without_empty_columns(rows) if any(row)]
-        is_table = len(rows) > 1 and any(len(set(row)) > 1 for row in rows)
-        return tuple(tuple(row) for row in rows) if is_table else ()
+        return tuple(tuple(row) for row in rows) if _is_table(rows) else ()
 
     def _cells(self) -> list[frozenset[tuple[int, int]]]:
         """Places grouped into the cells that the rules part."""
@@ -195,6 +197,13 @@ class _Grid:
                 if row and (row, column) not in across:
                     _united(cell_of, (row - 1, column), cell)
         return list({id(cell): frozenset(cell) for cell in cell_of.values()}.values())
+
+
+def _is_table(rows: Sequence[Sequence[str]]) -> bool:
+    """At least two rows of which one has two different texts, or a short label and what belongs to it."""
+    if len(rows) > 1:
+        return any(len(set(row)) > 1 for row in rows)
+    return len(rows) == 1 and len(rows[0]) == 2 and 0 < len(rows[0][0]) <= MAX_LABEL_CHARS and bool(rows[0][1])
 
 
 def _united(

@@ -145,9 +145,9 @@ def joined(lines: Iterable[str]) -> str:
             line = DOT_LEADER.sub(" … ", line).rstrip()
         if not text:
             text = line
-        elif HYPHEN_AT_END.search(text) and not JOINED_BY_HYPHEN.match(line):
+        elif HYPHEN_AT_END.search(text, len(text) - 1) and not JOINED_BY_HYPHEN.match(line):
             text = (text[:-1] if line[:1].islower() else text) + line
-        elif RANGE_AT_END.search(text) and line[:1].isdigit():
+        elif RANGE_AT_END.search(text, len(text) - 1) and line[:1].isdigit():
             text += line
         else:
             text = f"{text} {line}"

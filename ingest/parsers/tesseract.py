@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import tesserocr  # type: ignore[import-untyped]
-from PIL import Image
 
 from ingest.parsers.layout import Rect
 from ingest.parsers.ocr import Pixels, RecognisedLine
@@ -30,7 +29,8 @@ class Engine:
     def lines(self, image: Pixels) -> list[RecognisedLine]:
         """See `ingest.parsers.ocr.Engine`."""
         reader = self._reader
-        reader.SetImage(Image.fromarray(image))
+        height, width, _ = image.shape
+        reader.SetImageBytes(image.tobytes(), width, height, 3, 3 * width)
         reader.SetSourceResolution(DPI)
         reader.Recognize()
         found = reader.GetIterator()
