@@ -43,6 +43,7 @@ TABLE = (
     Row("GET", "/v1/documents", Duty.READER, 401),
     Row("GET", "/v1/documents/{document_id}", Duty.READER, 401),
     Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401),
+    Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401),
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401),
     Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401),

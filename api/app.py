@@ -15,7 +15,7 @@ from api.errors import add_error_handlers
 from api.local_operator import LocalOperator
 from api.middleware import Envelope
 from api.routes import chat, demo, documents, health, ingest, models, operator, page, search
-from ingest.bootstrap import Ingesting
+from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
 from rag.errors import Misconfigured
 from rag.settings import Settings
@@ -61,6 +61,7 @@ def create_app(
     duty_of("GET", OPENAPI)
     app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
     app.state.ingesting = Ingesting(kustos)
+    app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from api.doors import Doors
 from ingest.bootstrap import Ingesting
+from ingest.pages import PageImages
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
 
@@ -28,6 +29,10 @@ def _ingesting(request: Request) -> Ingesting:
     return cast(Ingesting, request.app.state.ingesting)
 
 
+def _pages(request: Request) -> PageImages:
+    return cast(PageImages, request.app.state.pages)
+
+
 def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
@@ -36,4 +41,5 @@ TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
+ThePages = Annotated[PageImages, Depends(_pages)]
 RequestId = Annotated[str, Depends(_request_id)]

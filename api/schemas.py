@@ -130,7 +130,7 @@ class PassageInContext(_Reply):
             text=chunk.text,
             language=chunk.language,
             confidence=chunk.confidence,
-            boxes=[astuple(each) for each in chunk.boxes],  # type: ignore[misc]  # astuple forgets how many
+            boxes=[astuple(each) for each in chunk.boxes],
         )
 
 

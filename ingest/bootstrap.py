@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from connectors.base import Connector
+from ingest.pages import PageImages
 from ingest.progress import SyncProgress
 from ingest.sandbox import ParserPool
 from rag.bootstrap import Kustos, Records, open_languages, open_records, rebuild_index
@@ -99,6 +101,12 @@ class Ingesting:
                 )
         finally:
             self._busy.release()
+
+
+def open_pages(kustos: Kustos, pool: ParserPool) -> PageImages:
+    """What draws pages of documents, in the processes of `pool`."""
+    settings = kustos.records.settings
+    return PageImages(kustos.records.writer, partial(filesystem_source, settings), parse=pool.parse, render=pool.render)
 
 
 def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:

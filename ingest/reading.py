@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from connectors.base import Connector, Item, ItemChanged, ItemGone
-from ingest.chunking import Chunker
 from ingest.extraction import Attachment, Extraction, clean
 from rag.documents import Chunk, Document, acl_id, attachment_id, document_id
 from rag.errors import DocumentRefused, RefusalReason
 from rag.ports import LanguageDetector
 from rag.stores.catalog_writing import NewVersion, Refusal
+
+if TYPE_CHECKING:
+    from ingest.chunking import Chunker  # LlamaIndex takes long to load, and who draws pages needs none of it
 
 INSIDE = "!/"
 """Between the uri of a file and the name of one inside it, as in `mails/offer.eml!/price list.xlsx`."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from api.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheKustos
+from api.given import RequestId, TheCaller, TheKustos, ThePages
 from api.schemas import DocumentList, DocumentReply, PassageInContext, PassageReply
 from rag.access.audit import Action, Purpose
+from rag.documents import Box
 from rag.errors import NotFound
 
 router = APIRouter(route_class=GuardedRoute)
 
 MAX_NEIGHBOURS = 10
+WIDTH_STEP = 200
 Neighbours = Annotated[int, Query(ge=0, le=MAX_NEIGHBOURS)]
 After = Annotated[str, Query(max_length=4_096, pattern=r"^[^\x00]*$", description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -55,12 +57,42 @@ def passage(
     scope = kustos.gate.scope_for(caller, purpose)
     found = kustos.gate.passages(scope, identifier, (max(1, number - before), number + after), purpose)
     if all(each.chunk.ordinal != number for each in found):
-        raise _no_passage(identifier, ordinal)
+        raise _absent("passage", identifier, ordinal)
     return PassageReply(
         document=DocumentReply.of(found[0].document),
         passage=number,
         passages=[PassageInContext.of(each) for each in found],
     )
+
+
+@router.get(
+    "/v1/documents/{document_id}/pages/{number}",
+    summary="The picture of a page",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}, "description": "The page as a PNG."}},
+)
+def page(
+    document_id: str,
+    number: str,
+    kustos: TheKustos,
+    pages: ThePages,
+    caller: TheCaller,
+    request_id: RequestId,
+    passage: Annotated[str | None, Query(description="Number of a passage to mark on the page.")] = None,
+    width: Annotated[int, Query(ge=200, le=2_000, description="In pixels, rounded up to a multiple of 200.")] = 1_000,
+) -> Response:
+    """Drawn from the source's own file, as long as it still holds the version that was taken in; of PDFs and images."""
+    identifier, wanted = _identifier(document_id), _number(document_id, number, "page")
+    purpose = Purpose(Action.READ, request_id)
+    scope = kustos.gate.scope_for(caller, purpose)
+    about = kustos.gate.document(scope, identifier, purpose)
+    marked: tuple[Box, ...] = ()
+    if passage is not None:
+        ordinal = _number(document_id, passage)
+        found = kustos.gate.passages(scope, identifier, (ordinal, ordinal), purpose)
+        marked = found[0].chunk.boxes if found[0].chunk.page == wanted else ()
+    pixels = -(-width // WIDTH_STEP) * WIDTH_STEP
+    return Response(pages.png(about, wanted, pixels, marked), media_type="image/png")
 
 
 def _identifier(text: str) -> str:
@@ -75,11 +107,11 @@ def _identifier(text: str) -> str:
         raise NotFound(f"there is no document {text!r}") from None
 
 
-def _number(document_id: str, text: str) -> int:
+def _number(document_id: str, text: str, of: str = "passage") -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise _no_passage(document_id, text)
+        raise _absent(of, document_id, text)
     return int(text)
 
 
-def _no_passage(document_id: str, ordinal: str) -> NotFound:
-    return NotFound(f"there is no passage {ordinal} of document {document_id!r}")
+def _absent(what: str, document_id: str, number: str) -> NotFound:
+    return NotFound(f"there is no {what} {number} of document {document_id!r}")

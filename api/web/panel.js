@@ -5,6 +5,7 @@ import { words } from "./words.js";
 
 const MOST = 10; // neighbours on each side, as the service allows
 const STEP = 3;
+const PICTURE_WIDTH = 1000; // pixels, sharp on a dense screen
 
 export class Panel {
   #session;
@@ -23,6 +24,18 @@ export class Panel {
   async open(citation, opener) {
     this.#opener = opener;
     await this.#show(citation, 1, 1, true);
+    if (citation.page && !this.root.hidden) await this.#picture(citation);
+  }
+
+  // The page as it was printed, with the passage marked, above its text. It may come late, or not at all.
+  async #picture(citation) {
+    const mine = this.#shown;
+    const picture = await this.#session.page(citation.document, citation.page, citation.passage, PICTURE_WIDTH).catch(() => null);
+    if (!picture || mine !== this.#shown) return;
+    const address = URL.createObjectURL(picture);
+    const shown = element("img", { className: "page", alt: words.pictureOf(citation.page), src: address });
+    shown.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+    this.#body.prepend(shown);
   }
 
   close() {

@@ -79,6 +79,17 @@ export class Session {
     return (await this.#call(path)).json();
   }
 
+  // The picture of a page with a passage marked on it, or null where there is none to look at.
+  async page(document, page, passage, width) {
+    const path = `/v1/documents/${encodeURIComponent(document)}/pages/${page}?passage=${passage}&width=${width}`;
+    try {
+      return await (await this.#call(path)).blob();
+    } catch (error) {
+      if (error.status === 404 || error.status === 503) return null;
+      throw error;
+    }
+  }
+
   // The answer as it arises: {text} for each piece, {citations, model} at its end.
   async *ask(messages, signal) {
     const body = { model: "text-general", stream: true, messages };

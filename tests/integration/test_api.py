@@ -392,7 +392,7 @@ def test_the_page_is_served_with_its_strict_policy(client) -> None:
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"] == (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:; "
         "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
     )
     again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
