@@ -80,8 +80,8 @@ class Installation:
     def found(self, caller: Caller, question: Question) -> list[str]:
         """Documents of the passages that a search releases, in the order of each one's best passage.
 
-        As many as the service hands out at most; where these belong to fewer than `AUDITED` documents, further ones that a
-        deeper search releases stand behind them.
+        As many as the service hands out at most; where these belong to fewer than `AUDITED` documents, further ones
+        that a deeper search releases stand behind them.
         """
         scope = self.kustos.gate.scope_for(caller, PURPOSE)
         if scope is None:
