@@ -24,7 +24,7 @@ from ingest.progress import Silent, SyncProgress
 from ingest.read_ahead import ReadAhead
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
-from rag.errors import BadInput, DocumentRefused, RefusalReason
+from rag.errors import BadInput, DocumentRefused, KustosError, ModelUnavailable, RefusalReason
 from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
@@ -32,6 +32,8 @@ CHUNKS_A_BATCH = 128  # embedded and committed together; fewer lose less at a cr
 CHUNKS_AT_LEAST = 16  # so many are not kept waiting for more where the readers are slower than the embedder
 CHUNKS_AHEAD = 4 * CHUNKS_A_BATCH  # read and waiting to be embedded
 POINTS_A_WRITE = 1_000
+PROBE = "Does the model answer?"
+BY_THE_MODEL = "model"  # decides anew in every run: nobody can tell a text that it never embeds from a passing failure
 
 Parse = Callable[[bytes, str], Extraction]
 """Bytes and name of a file to what is in it; raises DocumentRefused."""
@@ -252,11 +254,47 @@ class Ingestion:
     def _flush(self, waiting: list[NewVersion], report: SyncReport, progress: SyncProgress) -> None:
         if not waiting:
             return
-        report.embedded += self.write(waiting, progress.embedded)
-        report.written += len(waiting)
-        report.chunks += sum(len(each.chunks) for each in waiting)
+        try:
+            self._write_counted(waiting, report, progress.embedded)
+        except (ModelUnavailable, BadInput):
+            self._embedder.embed_documents([PROBE])  # a model that does not even embed this is down: raised as it is
+            for each in waiting:
+                self._write_or_refuse(each, report)
         waiting.clear()
         self.follow()
+
+    def _write_counted(
+        self, versions: Sequence[NewVersion], report: SyncReport, on_embedded: OnProgress | None = None
+    ) -> None:
+        report.embedded += self.write(versions, on_embedded)
+        report.written += len(versions)
+        report.chunks += sum(len(each.chunks) for each in versions)
+
+    def _write_or_refuse(self, version: NewVersion, report: SyncReport) -> None:
+        """One document by itself, so that a text that the model cannot embed costs its document and no other."""
+        try:
+            self._write_counted([version], report)
+        except (ModelUnavailable, BadInput) as error:
+            self._embedder.embed_documents([PROBE])
+            self._refuse_to_embed(version, error, report)
+
+    def _refuse_to_embed(self, version: NewVersion, error: KustosError, report: SyncReport) -> None:
+        about = version.document
+        refusal = DocumentRefused(RefusalReason.NOT_EMBEDDED, str(error))
+        self._catalog.refuse(
+            Refusal(
+                document_id=about.id,
+                source=about.source,
+                item_id=version.item_id,
+                uri=about.uri,
+                change_token=version.change_token,
+                acl_id=about.acl_id,
+                reason=refusal.reason,
+                detail=refusal.detail,
+                decided_by=BY_THE_MODEL,
+            )
+        )
+        report.refused.append((about.uri, str(refusal)))
 
     def _refuse(self, source: str, item: Item, refusal: DocumentRefused, report: SyncReport) -> None:
         self._catalog.refuse(
