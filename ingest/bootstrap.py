@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from connectors.base import Connector
@@ -25,14 +25,16 @@ WRITING = "writing"
 
 
 @contextmanager
-def open_ingestion(kustos: Kustos) -> Iterator[Ingestion]:
+def open_ingestion(kustos: Kustos, stop: Event | None = None) -> Iterator[Ingestion]:
     """What brings sources into catalog and index; its parser processes live as long as the block."""
-    with _ingestion(kustos.records, kustos.index_writer, kustos.embedder) as ingestion:
+    with _ingestion(kustos.records, kustos.index_writer, kustos.embedder, stop) as ingestion:
         yield ingestion
 
 
 @contextmanager
-def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iterator[Ingestion]:
+def _ingestion(
+    records: Records, index: ChunkWriter, embedder: Embedder, stop: Event | None = None
+) -> Iterator[Ingestion]:
     # Imported here because LlamaIndex takes longer to load than a question takes to answer.
     from ingest.chunking import Chunker
     from ingest.pipeline import Ingestion
@@ -53,6 +55,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder) -> Iter
             parse=pool.parse,
             readers=workers,
             decided_by=pool.decided_by,
+            stop=stop,
         )
 
 
@@ -62,6 +65,7 @@ class Ingesting:
     def __init__(self, kustos: Kustos) -> None:
         self._kustos = kustos
         self._busy = Lock()
+        self._stopping = Event()
 
     def sync(
         self,
@@ -75,17 +79,27 @@ class Ingesting:
         """See `Ingestion.sync`.
 
         Raises:
-            Unavailable: another sync is running, in this process or in another that shares the catalog.
+            Unavailable: another sync is running, in this process or in another that shares the catalog; or this service
+                is stopping, and what was committed stays.
         """
         if not self._busy.acquire(blocking=False):
-            raise Unavailable("another sync is running in this service; try again when it is done")
+            raise Unavailable("another sync is running in this service, or it is stopping; try again later")
         try:
-            with self._kustos.records.catalog.lease(WRITING), open_ingestion(self._kustos) as ingestion:
+            with self._kustos.records.catalog.lease(WRITING), open_ingestion(self._kustos, self._stopping) as ingestion:
                 return ingestion.sync(
                     connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
                 )
         finally:
             self._busy.release()
+
+    def stop(self) -> None:
+        """Asks a running sync to end soon. Returns at once; a signal's handler may call it."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stops a running sync and waits until it has let go of catalog and index; further ones are refused."""
+        self.stop()
+        self._busy.acquire()  # for good
 
 
 def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:

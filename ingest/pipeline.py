@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from time import perf_counter
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from ingest.progress import Silent, SyncProgress
 from ingest.read_ahead import ReadAhead
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, IndexPoint, acl_id, document_id
-from rag.errors import BadInput, DocumentRefused, KustosError, ModelUnavailable, RefusalReason
+from rag.errors import BadInput, DocumentRefused, KustosError, ModelUnavailable, RefusalReason, Unavailable
 from rag.ports import ChunkWriter, Embedder, LanguageDetector, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
@@ -86,6 +87,7 @@ class Ingestion:
         readers: documents read at the same time, while others are embedded.
         decided_by: what decides whether a document can be read: limits and parsers. What another one refused is read
             again.
+        stop: set by whoever wants a sync to end early; what it had not committed is left to the next run.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a pipeline, each by its name
@@ -101,6 +103,7 @@ class Ingestion:
         parse: Parse,
         readers: int = 2,
         decided_by: str = "",
+        stop: Event | None = None,
     ) -> None:
         self._tenant = tenant
         self._catalog = catalog
@@ -112,6 +115,7 @@ class Ingestion:
         self._parse = parse
         self._readers = readers
         self._decided_by = decided_by
+        self._stop = stop or Event()
 
     def sync(
         self,
@@ -132,12 +136,15 @@ class Ingestion:
             BadInput: the source was at another `root` before; nothing was listed.
             SourceUnavailable: the source cannot be listed, or looks emptied; nothing was deleted.
             ModelUnavailable, StoreUnavailable: what was committed stays; the next run goes on from there.
+            Unavailable: `stop` was set; the same holds.
         """
         progress, started = progress or Silent(), perf_counter()
         source = connector.source
         if not moved:
             self._refuse_another_root(source, root)
+        self._go_on()
         listing = connector.list(self._catalog.cursor(source) or "")
+        self._go_on()
         todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
         report = SyncReport(
             source,
@@ -183,6 +190,7 @@ class Ingestion:
     def follow(self) -> None:
         """Lets the index follow the catalog: works off every open index task, oldest first."""
         while tasks := self._catalog.tasks():
+            self._go_on()
             for task in tasks:
                 match task.kind:
                     case TaskKind.SETTLE:
@@ -239,6 +247,7 @@ class Ingestion:
         )
         with closing(iter(reading)) as results:
             for read in results:
+                self._go_on()
                 progress.read(read.item.name)
                 if read.refusal:
                     self._refuse(connector.source, read.item, read.refusal, report)
@@ -343,7 +352,9 @@ class Ingestion:
     def _write_points(self, chunks: Iterable[tuple[Chunk, str, str, Acl]], on_embedded: OnProgress | None) -> int:
         number = 0
         for batch in _batches(chunks, POINTS_A_WRITE):
-            vectors = self._embedder.embed_documents([each.indexed_text for each, *_ in batch], on_embedded)
+            vectors = self._embedder.embed_documents(
+                [each.indexed_text for each, *_ in batch], partial(self._embedded, on_embedded)
+            )
             self._index.upsert(
                 [
                     IndexPoint(
@@ -363,6 +374,16 @@ class Ingestion:
             )
             number += len(batch)
         return number
+
+    def _embedded(self, tell: OnProgress | None, number: int) -> None:
+        self._go_on()
+        if tell:
+            tell(number)
+
+    def _go_on(self) -> None:
+        """Raises Unavailable once `stop` is set. Called where a sync may end as if it had crashed, only in peace."""
+        if self._stop.is_set():
+            raise Unavailable("the service is stopping; what is committed stays, and the next run goes on from there")
 
     def _follow_move(self, documents: Sequence[str]) -> None:
         for place, moved in self._catalog.governed(documents).items():
