@@ -38,9 +38,15 @@ Send `Authorization: Bearer <token>`. Errors have OpenAI's shape; `X-Request-Id`
 
 
 def create_app(
-    kustos: Kustos, identity: Identity, demo_issuer: DemoIssuer | None, local: LocalOperator | None
+    kustos: Kustos,
+    identity: Identity,
+    demo_issuer: DemoIssuer | None,
+    local: LocalOperator | None,
+    ingesting: Ingesting | None = None,
 ) -> FastAPI:
     """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
+
+    `ingesting` is for who wants to stop a sync; there is one in any case.
 
     Raises:
         Misconfigured: the demo is on, and the service would be reachable from beyond this machine.
@@ -60,7 +66,7 @@ def create_app(
     )
     duty_of("GET", OPENAPI)
     app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
-    app.state.ingesting = Ingesting(kustos)
+    app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)

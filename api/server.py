@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -42,11 +44,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run_on(app: ASGIApp, listener: socket.socket) -> None:
-    """As `run`, on a socket that is bound already."""
+def run_on(app: ASGIApp, listener: socket.socket, on_stop: Callable[[], None] | None = None) -> None:
+    """As `run`, on a socket that is bound already.
+
+    Args:
+        on_stop: called in the signal's handler, before open connections are waited for; must return at once.
+    """
     earlier = {each: signal.signal(each, _stopped) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server(app).run(sockets=[listener])
+        server(app, on_stop).run(sockets=[listener])
     finally:
         for each, handler in earlier.items():
             signal.signal(each, handler)
@@ -59,7 +65,18 @@ def _stopped(_signal: int, _frame: object) -> None:
     """
 
 
-def server(app: ASGIApp) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._on_stop:
+            self._on_stop()
+        super().handle_exit(sig, frame)
+
+
+def server(app: ASGIApp, on_stop: Callable[[], None] | None = None) -> uvicorn.Server:
     """The server, not yet started.
 
     Its own access log would hold query strings, so `api.middleware` writes one without; peers are who they are,
@@ -76,4 +93,4 @@ def server(app: ASGIApp) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    return uvicorn.Server(config)
+    return _Server(config, on_stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from api.demo_issuer import DemoIssuer
 from api.identity import open_identity
 from api.local_operator import LocalOperator
 from api.server import listen, run_on
+from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos
 from rag.errors import Misconfigured
 from rag.settings import Settings
@@ -22,9 +23,10 @@ from rag.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An open Kustos and the application over it."""
+    """An open Kustos, what takes documents in, and the application over both."""
 
     kustos: Kustos
+    ingesting: Ingesting
     app: FastAPI
 
 
@@ -39,11 +41,13 @@ def open_service(settings: Settings) -> Iterator[Service]:
     demo = DemoIssuer.load(settings.home)
     identity = open_identity(settings, demo)
     kustos = open_kustos(settings)
+    ingesting = Ingesting(kustos)
     try:
-        app = create_app(kustos, identity, demo, LocalOperator.load(settings.home))
-        with closing(app.state.ingesting):
-            yield Service(kustos, app)
+        yield Service(
+            kustos, ingesting, create_app(kustos, identity, demo, LocalOperator.load(settings.home), ingesting)
+        )
     finally:
+        ingesting.close()  # a second Ctrl-C ends this wait, and then the index is left as a crash would leave it
         kustos.close()
 
 
@@ -67,6 +71,6 @@ def serve(settings: Settings) -> None:
         local = LocalOperator.load(settings.home)
         local.announce(settings.home, url)
         try:
-            run_on(service.app, listener)
+            run_on(service.app, listener, service.ingesting.stop)
         finally:
             local.withdraw(settings.home, url)

@@ -21,7 +21,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 SHOWN = 20
 
 
-@click.group("eval")
+@click.group("eval", context_settings={"help_option_names": ["-h", "--help"]})
 def evaluate() -> None:
     """Measure reading and retrieval, and audit who is shown what, over a folder of evaluation data.
 

@@ -60,6 +60,10 @@ class RememberingEmbedder:
         return self._embedder.embed_question(text)
 
 
+AUDITED = 50
+"""So many documents of a search are looked at for leaks, or all that it finds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """One filled Kustos, asked in ids of the corpus.
@@ -75,12 +79,22 @@ class Installation:
     refused: tuple[str, ...]
 
     def found(self, caller: Caller, question: Question) -> list[str]:
-        """Documents of the passages that a search releases, in the order of each one's best passage."""
+        """Documents of the passages that a search releases, in the order of each one's best passage.
+
+        As many as the service hands out at most; where these belong to fewer than `AUDITED` documents, further ones
+        that a deeper search releases stand behind them.
+        """
         scope = self.kustos.gate.scope_for(caller, PURPOSE)
         if scope is None:
             return []
-        passages = self.kustos.retrieval.search_as(scope, question, MAX_PASSAGES, PURPOSE)
-        return list(dict.fromkeys(self.ids[each.document.id] for each in passages))
+        found: dict[str, None] = {}
+        limit = MAX_PASSAGES
+        while True:
+            passages = self.kustos.retrieval.search_as(scope, question, limit, PURPOSE)
+            found |= dict.fromkeys(self.ids[each.document.id] for each in passages)
+            if len(found) >= AUDITED or len(passages) < limit:
+                return list(found)
+            limit *= 4
 
     def opened(self, caller: Caller, document: str) -> Opened:
         """What reading by id shows: of the metadata and the first passage both, one or none."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from connectors.base import Connector
@@ -33,13 +33,15 @@ def open_pool(settings: Settings) -> ParserPool:
 
 
 @contextmanager
-def open_ingestion(kustos: Kustos) -> Iterator[Ingestion]:
+def open_ingestion(kustos: Kustos, stop: Event | None = None) -> Iterator[Ingestion]:
     """What brings sources into catalog and index; its parser processes live as long as the block."""
     with open_pool(kustos.records.settings) as pool:
-        yield _ingestion(kustos.records, kustos.index_writer, kustos.embedder, pool)
+        yield _ingestion(kustos.records, kustos.index_writer, kustos.embedder, pool, stop)
 
 
-def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder, pool: ParserPool) -> Ingestion:
+def _ingestion(
+    records: Records, index: ChunkWriter, embedder: Embedder, pool: ParserPool, stop: Event | None = None
+) -> Ingestion:
     # Imported here because LlamaIndex takes longer to load than a question takes to answer.
     from ingest.chunking import Chunker
     from ingest.pipeline import Ingestion
@@ -57,6 +59,7 @@ def _ingestion(records: Records, index: ChunkWriter, embedder: Embedder, pool: P
             settings.tenant, pool.parse, Chunker(embedder.count_tokens), detector, decided_by=pool.decided_by
         ),
         readers=processors(),
+        stop=stop,
     )
 
 
@@ -71,10 +74,7 @@ class Ingesting:
         self.pool = open_pool(kustos.records.settings)
         self._kustos = kustos
         self._busy = Lock()
-
-    def close(self) -> None:
-        """Ends the parser processes; a sync under way ends as Unavailable and goes on with the next one."""
-        self.pool.close()
+        self._stopping = Event()
 
     def sync(
         self,
@@ -88,19 +88,33 @@ class Ingesting:
         """See `Ingestion.sync`.
 
         Raises:
-            Unavailable: another sync is running, in this process or in another that shares the catalog.
+            Unavailable: another sync is running, in this process or in another that shares the catalog; or this service
+                is stopping, and what was committed stays.
         """
         if not self._busy.acquire(blocking=False):
-            raise Unavailable("another sync is running in this service; try again when it is done")
+            raise Unavailable("another sync is running in this service, or it is stopping; try again later")
         try:
             kustos = self._kustos
             with kustos.records.catalog.lease(WRITING):
-                ingestion = _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool)
+                ingestion = _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool, self._stopping)
                 return ingestion.sync(
                     connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
                 )
         finally:
             self._busy.release()
+
+    def stop(self) -> None:
+        """Asks a running sync to end soon. Returns at once; a signal's handler may call it."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stops a running sync, waits until it has let go of catalog and index, and ends the parser processes.
+
+        Further syncs are refused.
+        """
+        self.stop()
+        self._busy.acquire()  # for good
+        self.pool.close()
 
 
 def open_pages(kustos: Kustos, pool: ParserPool) -> PageImages:

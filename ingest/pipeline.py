@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from time import perf_counter
 from typing import TypeVar
 
@@ -22,14 +23,16 @@ from ingest.read_ahead import ReadAhead
 from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.documents import Chunk, IndexPoint, acl_id
-from rag.errors import BadInput
+from rag.errors import BadInput, KustosError, ModelUnavailable, RefusalReason, Unavailable
 from rag.ports import ChunkWriter, Embedder, LexicalEncoder, OnProgress
-from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, TaskKind
+from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
 CHUNKS_A_BATCH = 128  # embedded and committed together; fewer lose less at a crash
 CHUNKS_AT_LEAST = 16  # so many are not kept waiting for more where the readers are slower than the embedder
 CHUNKS_AHEAD = 4 * CHUNKS_A_BATCH  # read and waiting to be embedded
 POINTS_A_WRITE = 1_000
+PROBE = "Does the model answer?"
+BY_THE_MODEL = "model"  # decides anew in every run: nobody can tell a text that it never embeds from a passing failure
 
 _T = TypeVar("_T")
 
@@ -68,6 +71,7 @@ class Ingestion:
 
     Args:
         readers: items read at the same time, while others are embedded.
+        stop: set by whoever wants a sync to end early; what it had not committed is left to the next run.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Ingestion:
         lexical: LexicalEncoder,
         reader: DocumentReader,
         readers: int = 2,
+        stop: Event | None = None,
     ) -> None:
         self._tenant = tenant
         self._catalog = catalog
@@ -88,6 +93,7 @@ class Ingestion:
         self._lexical = lexical
         self._reader = reader
         self._readers = readers
+        self._stop = stop or Event()
 
     def sync(
         self,
@@ -108,12 +114,15 @@ class Ingestion:
             BadInput: the source was at another `root` before; nothing was listed.
             SourceUnavailable: the source cannot be listed, or looks emptied; nothing was deleted.
             ModelUnavailable, StoreUnavailable: what was committed stays; the next run goes on from there.
+            Unavailable: `stop` was set; the same holds.
         """
         progress, started = progress or Silent(), perf_counter()
         source = connector.source
         if not moved:
             self._refuse_another_root(source, root)
+        self._go_on()
         listing = connector.list(self._catalog.cursor(source) or "")
+        self._go_on()
         todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
         report = SyncReport(
             source,
@@ -160,6 +169,7 @@ class Ingestion:
     def follow(self) -> None:
         """Lets the index follow the catalog: works off every open index task, oldest first."""
         while tasks := self._catalog.tasks():
+            self._go_on()
             for task in tasks:
                 match task.kind:
                     case TaskKind.SETTLE:
@@ -220,6 +230,7 @@ class Ingestion:
         )
         with closing(iter(reading)) as results:
             for read in results:
+                self._go_on()
                 progress.read(read.item.name)
                 if read.refusal:
                     self._catalog.refuse(read.refusal)
@@ -229,7 +240,7 @@ class Ingestion:
                 else:
                     waiting.append(read.version)
                     progress.chunked(read.passages)
-                report.refused += [(each.uri, f"{each.reason.value}: {each.detail}") for each in read.refusals]
+                report.refused += map(_told, read.refusals)
                 chunks = sum(len(each.chunks) for version in waiting for each in version.family)
                 if chunks >= (CHUNKS_A_BATCH if reading.ready else CHUNKS_AT_LEAST):
                     self._flush(waiting, report, progress)
@@ -238,17 +249,53 @@ class Ingestion:
     def _flush(self, waiting: list[NewVersion], report: SyncReport, progress: SyncProgress) -> None:
         if not waiting:
             return
-        report.embedded += self.write(waiting, progress.embedded)
-        families = [each for version in waiting for each in version.family]
-        report.written += len(families)
-        report.chunks += sum(len(each.chunks) for each in families)
+        try:
+            self._write_counted(waiting, report, progress.embedded)
+        except (ModelUnavailable, BadInput):
+            self._embedder.embed_documents([PROBE])  # a model that does not even embed this is down: raised as it is
+            for each in waiting:
+                self._write_or_refuse(each, report)
         waiting.clear()
         self.follow()
+
+    def _write_counted(
+        self, versions: Sequence[NewVersion], report: SyncReport, on_embedded: OnProgress | None = None
+    ) -> None:
+        report.embedded += self.write(versions, on_embedded)
+        families = [each for version in versions for each in version.family]
+        report.written += len(families)
+        report.chunks += sum(len(each.chunks) for each in families)
+
+    def _write_or_refuse(self, version: NewVersion, report: SyncReport) -> None:
+        """One document by itself, so that a text that the model cannot embed costs its document and no other."""
+        try:
+            self._write_counted([version], report)
+        except (ModelUnavailable, BadInput) as error:
+            self._embedder.embed_documents([PROBE])
+            self._refuse_to_embed(version, error, report)
+
+    def _refuse_to_embed(self, version: NewVersion, error: KustosError, report: SyncReport) -> None:
+        about = version.document
+        refusal = Refusal(
+            document_id=about.id,
+            source=about.source,
+            item_id=version.item_id,
+            uri=about.uri,
+            change_token=version.change_token,
+            acl_id=about.acl_id,
+            reason=RefusalReason.NOT_EMBEDDED,
+            detail=str(error),
+            decided_by=BY_THE_MODEL,
+        )
+        self._catalog.refuse(refusal)
+        report.refused.append(_told(refusal))
 
     def _write_points(self, chunks: Iterable[tuple[Chunk, str, str, Acl]], on_embedded: OnProgress | None) -> int:
         number = 0
         for batch in _batches(chunks, POINTS_A_WRITE):
-            vectors = self._embedder.embed_documents([each.indexed_text for each, *_ in batch], on_embedded)
+            vectors = self._embedder.embed_documents(
+                [each.indexed_text for each, *_ in batch], partial(self._embedded, on_embedded)
+            )
             self._index.upsert(
                 [
                     IndexPoint(
@@ -269,9 +316,23 @@ class Ingestion:
             number += len(batch)
         return number
 
+    def _embedded(self, tell: OnProgress | None, number: int) -> None:
+        self._go_on()
+        if tell:
+            tell(number)
+
+    def _go_on(self) -> None:
+        """Raises Unavailable once `stop` is set. Called where a sync may end as if it had crashed, only in peace."""
+        if self._stop.is_set():
+            raise Unavailable("the service is stopping; what is committed stays, and the next run goes on from there")
+
     def _follow_move(self, documents: Sequence[str]) -> None:
         for place, moved in self._catalog.governed(documents).items():
             self._index.move(moved, place, self._catalog.acl_of(place))
+
+
+def _told(refusal: Refusal) -> tuple[str, str]:
+    return refusal.uri, f"{refusal.reason.value}: {refusal.detail}"
 
 
 def _batches(values: Iterable[_T], size: int) -> Iterator[list[_T]]:

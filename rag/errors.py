@@ -95,6 +95,7 @@ class RefusalReason(StrEnum):
     MEMORY_LIMIT = "memory_limit"
     UNREADABLE = "unreadable"
     PARSER_FAILED = "parser_failed"
+    NOT_EMBEDDED = "not_embedded"
 
 
 class DocumentRefused(KustosError):

@@ -7,6 +7,7 @@ nothing (docs/decisions/0005). The pages in `api/help` are what Click prints; a 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,12 +15,13 @@ HELP_PAGES = Path(__file__).parents[1] / "help"
 
 
 def main() -> None:
-    """Entry point of `kustos`. Exit status 0; 1 for a failure; 2 for usage."""
+    """Entry point of `kustos`. Exit status 0; 1 for a failure; 2 for usage; 130 when interrupted."""
     os.umask(0o077)  # whatever is written from here on is for its owner alone
     page = _help_page(sys.argv[1:])
     if page is not None:
         sys.stdout.write(page)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a command as Ctrl-C does: in order
     from api.cli.commands import kustos
 
     kustos()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,6 +32,9 @@ from rag.settings import Settings
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 600.0
+SYNC_TIMEOUT_S = 60.0
+"""Silence after which a sync's service counts as gone: many times `api.routes.ingest.HEARTBEAT_S`."""
+RETRY_S = 0.1
 _LOOPBACK = "http://127.0.0.1"
 
 
@@ -39,9 +43,10 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the running service, or of one that lives as long as the block.
 
     Raises:
+        Unavailable: a service is running and does not answer.
         KustosError: the service cannot be opened; the message says why and what to do.
     """
-    running = running_service(settings)
+    running = running_service(settings, START_TIMEOUT_S)
     if running is not None:
         with closing(running):
             yield running
@@ -61,6 +66,7 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
                 _await(server, thread)
                 yield client
         finally:
+            service.ingesting.stop()
             server.should_exit = True
             thread.join()
 
@@ -114,18 +120,28 @@ def _message(response: httpx.Response) -> str:
         return f"the service answered with status {response.status_code}"
 
 
-def running_service(settings: Settings) -> httpx.Client | None:
-    """A client of the service that runs for this home; None if none does or it does not answer."""
-    url = LocalOperator.running_url(settings.home)
-    if url is None:
-        return None
-    client = httpx.Client(base_url=url, timeout=ANSWER_TIMEOUT_S, trust_env=False)
-    try:
-        client.get("/healthz", timeout=2.0).raise_for_status()
-    except httpx.HTTPError:
-        client.close()
-        return None
-    return client
+def running_service(settings: Settings, patience_s: float) -> httpx.Client | None:
+    """A client of the service that runs for this home; None if none does.
+
+    Raises:
+        Unavailable: its process lives, so it holds the index, but it has not answered for `patience_s` seconds.
+    """
+    until, pause = time.monotonic() + patience_s, threading.Event()
+    while url := LocalOperator.running_url(settings.home):
+        client = httpx.Client(base_url=url, timeout=ANSWER_TIMEOUT_S, trust_env=False)
+        try:
+            client.get("/healthz", timeout=max(until - time.monotonic(), RETRY_S)).raise_for_status()
+        except httpx.HTTPError as error:
+            client.close()
+            if time.monotonic() >= until:
+                raise Unavailable(
+                    f"the service at {url} is running and busy: it has not answered for {patience_s:.0f} s; "
+                    "see its log, and try again later"
+                ) from error
+            pause.wait(RETRY_S)
+        else:
+            return client
+    return None
 
 
 def _await(server: uvicorn.Server, thread: threading.Thread) -> None:

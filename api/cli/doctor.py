@@ -10,13 +10,13 @@ from typing import Literal
 
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
-from api.local_operator import LocalOperator
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError
 from rag.models.inventory import inventory
 from rag.settings import Settings
 
+PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
 
 
@@ -86,13 +86,9 @@ def _parsers(settings: Settings) -> Iterator[Finding]:
 
 
 def _index(settings: Settings) -> Iterator[Finding]:
-    url = LocalOperator.running_url(settings.home)
-    if url is None:
-        yield _opened_index(settings)
-        return
-    service = running_service(settings)
+    service = running_service(settings, PATIENCE_S)
     if service is None:
-        yield Finding("index", "wrong", f"the service at {url} holds the index and does not answer; start it again")
+        yield _opened_index(settings)
         return
     with closing(service):
         told = checked(service.get("/v1/operator/status", headers=operator(settings))).json()

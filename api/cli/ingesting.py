@@ -11,14 +11,15 @@ from typing import Any
 import click
 import httpx
 
-from api.cli.connection import checked, connect, events, operator
-from api.cli.output import note, plain, print_json, progress_bar
+from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator
+from api.cli.output import INTERRUPTED_STATUS, note, plain, print_json, progress_bar
 from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
 from rag.settings import Settings
 
 Source = tuple[str, Path]
+INTERRUPTED = "stopped; what is taken in stays, and a service that ran already goes on"
 
 
 def named(paths: Sequence[Path], source: str) -> list[Source]:
@@ -50,12 +51,17 @@ def ingest(
 
     Raises:
         KustosError: the first sync that failed; what was committed before stays.
+        SystemExit: Ctrl-C or SIGTERM, outside of watching; likewise.
     """
     with connect(settings) as client:
-        _print(
-            [sync(client, settings, *each, confirm_deletions=confirm_deletions, moved=moved) for each in sources],
-            as_json=as_json,
-        )
+        try:
+            _print(
+                [sync(client, settings, *each, confirm_deletions=confirm_deletions, moved=moved) for each in sources],
+                as_json=as_json,
+            )
+        except KeyboardInterrupt:
+            note(INTERRUPTED)
+            raise SystemExit(INTERRUPTED_STATUS) from None
         if watched:
             _watch(client, settings, sources, as_json=as_json)
 
@@ -77,7 +83,9 @@ def sync(
     """
     body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions, "moved": moved}
     with (
-        client.stream("POST", "/v1/operator/ingest", json=body, headers=operator(settings)) as response,
+        client.stream(
+            "POST", "/v1/operator/ingest", json=body, headers=operator(settings), timeout=SYNC_TIMEOUT_S
+        ) as response,
         progress_bar(name) as advance,
     ):
         for event in events(checked(response)):

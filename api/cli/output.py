@@ -20,6 +20,7 @@ from rich.table import Table
 from rag.errors import KustosError
 
 PIPED_WIDTH = 120
+INTERRUPTED_STATUS = 130  # what shells report for a command that SIGINT ended
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
@@ -52,7 +53,7 @@ def note(text: str) -> None:
 
 
 def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
-    """Ends a command with exit status 1 and the message of the error, which says what to do."""
+    """Ends a command with exit status 1 and the message of the error, which says what to do; 130 after Ctrl-C."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -65,6 +66,9 @@ def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
                 f"the service stopped answering ({plain(str(error)) or type(error).__name__}); "
                 "see its log, and run the command again"
             ) from error
+        except KeyboardInterrupt:
+            note("stopped")
+            raise SystemExit(INTERRUPTED_STATUS) from None
 
     return run
 

@@ -25,8 +25,8 @@ router = APIRouter(route_class=GuardedRoute)
 Event = dict[str, Any]
 
 BROKE_OFF = "the sync broke off for a reason that nobody foresaw; the service's log has it. Committed work stays"
-
-
+HEARTBEAT_S = 5.0
+"""After so long without an event an empty line is sent: listing a large share tells nothing for minutes."""
 SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -43,7 +43,10 @@ class IngestRequest(BaseModel):
 
 @router.post("/v1/operator/ingest", summary="Bring a folder's documents and rights up to date")
 def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> StreamingResponse:
-    """One sync, told as it runs: JSON lines with `event`, the last of them `done` with the report or `failed`."""
+    """One sync, told as it runs: JSON lines with `event`, the last of them `done` with the report or `failed`.
+
+    An empty line means that the sync goes on and has nothing to tell.
+    """
     path = Path(body.path)
     if not path.is_absolute():
         raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
@@ -68,8 +71,9 @@ def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> S
         finally:
             told.put(None)
 
-    threading.Thread(target=run, name=f"sync {body.source}").start()
-    return StreamingResponse(_lines(told), media_type="application/x-ndjson")
+    # A daemon, so that a second Ctrl-C need not wait for it; otherwise closing the service does (`Ingesting.close`).
+    threading.Thread(target=run, name=f"sync {body.source}", daemon=True).start()
+    return StreamingResponse(lines(told), media_type="application/x-ndjson")
 
 
 class _Teller:
@@ -91,6 +95,14 @@ class _Teller:
         self._told.put({"event": "embedded", "chunks": chunks})
 
 
-def _lines(told: queue.SimpleQueue[Event | None]) -> Iterator[str]:
-    while (event := told.get()) is not None:
+def lines(told: queue.SimpleQueue[Event | None], heartbeat_s: float = HEARTBEAT_S) -> Iterator[str]:
+    """Events as JSON lines until None comes; an empty line for every `heartbeat_s` seconds without one."""
+    while True:
+        try:
+            event = told.get(timeout=heartbeat_s)
+        except queue.Empty:
+            yield "\n"
+            continue
+        if event is None:
+            return
         yield json.dumps(event, ensure_ascii=False) + "\n"

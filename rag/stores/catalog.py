@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import local
 
 from alembic import command
 from alembic.config import Config
@@ -23,19 +24,35 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    insert,
     select,
     text,
+    update,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rag.errors import Misconfigured, StoreUnavailable
+from rag.stores.catalog_schema import leases
 from rag.stores.lease import FileLease
 
-HEAD = "0001"
+HEAD = "0002"
 BUSY_TIMEOUT_S = 30
 CACHE_KB = 65_536
 MAPPED_BYTES = 1 << 30
+# A firewall forgets a connection that is silent, and a server keeps the locks of one whose client is gone.
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_KEPT_BY_SERVER = """
+    SELECT set_config(name, wanted, false) FROM pg_settings JOIN (VALUES
+        ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'),
+        ('idle_session_timeout', '0')) AS kept (parameter, wanted) ON name = parameter"""
+
+
+class _Held(local):
+    """Leases that this thread holds: name to the number under which it took each."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
 
 
 class Catalog:
@@ -43,6 +60,7 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._held = _Held()
         self._sqlite = engine.dialect.name == "sqlite"
 
     @classmethod
@@ -62,25 +80,52 @@ class Catalog:
     def lease(self, name: str) -> Iterator[None]:
         """Holds the sole right to `name` on this catalog for the block, over all processes that share it.
 
+        The lock under it can be lost unnoticed, with a connection or with a deleted file. So each taking has a number
+        of its own, and this thread's transactions in the block commit only while nobody has taken a later one.
+
         Raises:
-            StoreUnavailable: another process holds it.
+            StoreUnavailable: another process holds it; or, from `writing`, has it now.
         """
         taken = f"another process is {name} on this catalog; try again when it is done"
-        if self._sqlite:
-            lease = FileLease.take(Path(f"{self._engine.url.database}.{name}.lock"), taken)
+        with self._file_lock(name, taken) if self._sqlite else self._server_lock(name, taken):
+            self._held.numbers[name] = self._next_number(name)
             try:
                 yield
             finally:
-                lease.release()
-            return
+                del self._held.numbers[name]
+
+    @contextmanager
+    def _file_lock(self, name: str, taken: str) -> Iterator[None]:
+        lease = FileLease.take(Path(f"{self._engine.url.database}.{name}.lock"), taken)
+        try:
+            yield
+        finally:
+            lease.release()
+
+    @contextmanager
+    def _server_lock(self, name: str, taken: str) -> Iterator[None]:
+        """A lock of a session. No transaction is open meanwhile, which servers may end when it is idle."""
+        key = {"name": f"kustos {name}"}
         with _mapped_errors(), self._engine.connect() as connection:
-            key = {"name": f"kustos {name}"}
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(_KEPT_BY_SERVER))
             if not connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), key).scalar():
                 raise StoreUnavailable(taken)
             try:
                 yield
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), key)
+                with suppress(SQLAlchemyError):  # a connection that is lost took the lock with it
+                    connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), key)
+
+    def _next_number(self, name: str) -> int:
+        """Waits for a transaction of an earlier holder that is about to commit; later ones of his fail."""
+        grown = update(leases).where(leases.c.name == name).values(number=leases.c.number + 1)
+        with self.writing() as connection:
+            number: int | None = connection.execute(grown.returning(leases.c.number)).scalar()
+            if number is None:
+                number = 1
+                connection.execute(insert(leases).values(name=name, number=number))
+        return number
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -104,7 +149,8 @@ class Catalog:
         taken away stays away after a power cut; without it SQLite does not wait (a record per question cannot).
 
         Raises:
-            StoreUnavailable: the database does not answer, is full or read-only.
+            StoreUnavailable: the database does not answer, is full or read-only; or this thread held a lease that
+                another process has taken meanwhile.
         """
         with _mapped_errors(), self._engine.begin() as connection:
             if self._sqlite:
@@ -112,6 +158,8 @@ class Catalog:
                 # Takes the write lock at once: a transaction that reads first and writes later could otherwise fail
                 # half way, because SQLite does not let two of them upgrade.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for name, number in self._held.numbers.items():
+                _refuse_if_lost(connection, name, number)
             yield connection
 
     def is_among(self, column: Column[str], name: str) -> ColumnElement[bool]:
@@ -161,6 +209,13 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+pysqlite", database=str(path)).render_as_string(hide_password=False)
 
 
+def _refuse_if_lost(connection: Connection, name: str, number: int) -> None:
+    """Who takes the lease next has to wait until this transaction has ended, because it reads the number FOR SHARE."""
+    current = select(leases.c.number).where(leases.c.name == name).with_for_update(read=True)
+    if connection.execute(current).scalar() != number:
+        raise StoreUnavailable(f"this process was {name} and lost the right to; another process has it now")
+
+
 @contextmanager
 def _mapped_errors() -> Iterator[None]:
     try:
@@ -175,7 +230,9 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite", hide_parameters=True)
+        remote = parsed.get_backend_name() == "postgresql"
+        kept = {name: value for name, value in KEEPALIVES.items() if name not in parsed.query} if remote else {}
+        engine = create_engine(parsed, pool_pre_ping=remote, connect_args=kept, hide_parameters=True)
     except (ArgumentError, SQLAlchemyError, ImportError) as error:
         raise Misconfigured(f"KUSTOS_CATALOG_URL cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":

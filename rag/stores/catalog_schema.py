@@ -175,6 +175,20 @@ indexes = Table(
     Column("at", DateTime(timezone=True), nullable=False),
 )
 
+index_names = Table(
+    "index_names",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("name", String(200), primary_key=True),  # begun for this catalog; what is not live may be removed
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("number", Integer, nullable=False),  # grows each time it is taken; a holder with a lower one has lost it
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,15 +13,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from rag.access.acl import Acl
 from rag.access.audit import Action, AuditRecord, Outcome, Purpose
 from rag.access.principals import Principal
-from rag.documents import Chunk, Document, acl_id, chunk_id, content_hash, document_id
+from rag.documents import Chunk, Document, IndexProfile, acl_id, chunk_id, content_hash, document_id
 from rag.errors import Misconfigured, RefusalReason, StoreUnavailable
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_schema import metadata
 from rag.stores.catalog_status import CatalogStatus
@@ -308,6 +312,70 @@ def test_everything_can_be_read_for_a_new_index(writer) -> None:
         (each, SOURCE, Acl.of({SALES})) for each in new.chunks
     ]
     assert writer.chunk_count() == 2
+
+
+def lose_lease(catalog: Catalog, catalog_url: str) -> None:
+    """Takes the lock from under the lease `writing`, as a firewall or a tidy administrator would."""
+    if catalog_url.startswith("sqlite"):
+        Path(f"{make_url(catalog_url).database}.writing.lock").unlink()
+        return
+    with catalog.reading() as connection:
+        holders = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
+        assert connection.execute(text(holders)).scalars().all() == [True]
+
+
+def test_ft_10_a_lease_is_held_by_one_at_a_time_and_free_afterwards(catalog, catalog_url) -> None:
+    with closing(Catalog.open(catalog_url)) as other:
+        with catalog.lease("writing"), pytest.raises(StoreUnavailable, match="another process is writing"):
+            other.lease("writing").__enter__()
+        for each in (other, catalog, other):
+            with each.lease("writing"):
+                pass
+
+
+def test_ft_10_who_lost_his_lease_to_another_commits_nothing_any_more(catalog, catalog_url, writer) -> None:
+    with closing(Catalog.open(catalog_url)) as other:
+        with catalog.lease("writing"):
+            writer.intend(["before"])
+            lose_lease(catalog, catalog_url)
+            with other.lease("writing"):
+                with pytest.raises(StoreUnavailable, match="lost the right"):
+                    writer.intend(["meanwhile"])
+                CatalogWriter(other, TENANT).intend(["by the other"])
+            with pytest.raises(StoreUnavailable, match="lost the right"):
+                writer.intend(["afterwards"])
+        assert [task.subject for task in writer.tasks()] == [("before",), ("by the other",)]
+        writer.intend(["without a lease"])
+
+
+def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, catalog_url) -> None:
+    record = AuditRecord(TENANT, "s", "h", Purpose(Action.SEARCH, "r", "question"), Outcome.NOTHING, ())
+    with closing(Catalog.open(catalog_url)) as other, ThreadPoolExecutor(1) as questions, catalog.lease("writing"):
+        lose_lease(catalog, catalog_url)
+        with other.lease("writing"):
+            questions.submit(CatalogAudit(catalog).record, record).result()
+
+
+def test_a_lease_leaves_no_transaction_open_that_a_server_could_end(catalog, catalog_url) -> None:
+    if catalog_url.startswith("sqlite"):
+        pytest.skip("its lock is a file")
+    with catalog.lease("writing"), catalog.reading() as connection:
+        states = "SELECT state FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+        assert connection.execute(text(states)).scalars().all() == ["idle"]
+
+
+def test_a_catalog_of_the_first_schema_is_brought_up_to_date_with_its_index(catalog_url) -> None:
+    with closing(Catalog.open(catalog_url)) as catalog:
+        CatalogIndexes(catalog, TENANT).set_live("main-0", IndexProfile("m", 3, "", "", "0"))
+        with catalog.writing() as connection:
+            for statement in (
+                "DROP TABLE leases",
+                "DROP TABLE index_names",
+                "UPDATE alembic_version SET version_num='0001'",
+            ):
+                connection.execute(text(statement))
+    with closing(Catalog.open(catalog_url)) as catalog, catalog.reading() as connection:
+        assert connection.execute(text("SELECT tenant, name FROM index_names")).all() == [(TENANT, "main-0")]
 
 
 def test_the_migrations_make_the_schema_that_the_code_uses(catalog) -> None:

@@ -15,7 +15,14 @@ from ingest.reading import MAX_INSIDE, MAX_NESTING, DocumentReader
 from rag.access.acl import Acl
 from rag.access.principals import Principal, group, user
 from rag.documents import IndexPoint, attachment_id, document_id
-from rag.errors import BadInput, DocumentRefused, ModelUnavailable, RefusalReason, SourceUnavailable
+from rag.errors import (
+    BadInput,
+    DocumentRefused,
+    KustosError,
+    ModelUnavailable,
+    RefusalReason,
+    SourceUnavailable,
+)
 from rag.ports import OnProgress, Stored, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_reading import CatalogReader
@@ -31,15 +38,19 @@ FOR_ANN, FOR_BOB, FOR_BOTH = Acl.of({ANN}), Acl.of({BOB}), Acl.of({ANN, BOB})
 
 
 class CountingEmbedder(WordEmbedder):
-    """Remembers every text; `fails_after` so many it fails."""
+    """Remembers every text; `fails_after` so many it fails, and always with a text that holds `cannot`."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.fails_after = 10**9
+        self.cannot: str | None = None
+        self.failure: KustosError = ModelUnavailable("Ollama refused the model with status 500")
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         if len(self.texts) + len(texts) > self.fails_after:
             raise ModelUnavailable("the model's runtime does not answer")
+        if self.cannot and any(self.cannot in text for text in texts):
+            raise self.failure
         self.texts += texts
         return super().embed_documents(texts, on_progress)
 
@@ -331,6 +342,48 @@ def test_a_document_that_changes_under_the_reader_is_put_off_and_read_by_the_nex
     world.source.failures = {}
     assert world.sync().written == 2
     assert (world.texts("a"), world.texts("b")) == (["two"], ["new"])
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ModelUnavailable("a vector without a direction"), BadInput("a number that is not finite")],
+    ids=lambda each: each.code,
+)
+def test_ft_04_a_text_that_the_model_refuses_costs_its_document_and_no_other(
+    world: World, failure: KustosError
+) -> None:
+    for each in range(CHUNKS_A_BATCH):
+        world.source.write(f"{each:03}", f"text {each}")
+    world.source.write("100", "as it was")
+    world.sync()
+    world.embedder.cannot, world.embedder.failure = "poison", failure
+    world.source.write("100", "fine\npoison")
+    world.source.write("new", "another text")
+    report = world.sync()
+    assert report.refused == [("file://share/100", f"not_embedded: {failure}")]
+    assert (report.written, world.texts("new"), world.texts("100")) == (1, ["another text"], ["as it was"])
+    assert world.writer.cursor(SOURCE) is not None
+    assert len(world.points()) == CatalogStatus(world.catalog, TENANT).passages() == CHUNKS_A_BATCH + 1
+
+
+def test_ft_11_what_the_model_refused_is_tried_again_by_the_next_sync(world: World) -> None:
+    world.source.write("a", "poison")
+    world.embedder.cannot = "poison"
+    world.sync()
+    world.embedder.cannot = None
+    report = world.sync()
+    assert (report.written, report.refused, world.texts("a")) == (1, [], ["poison"])
+
+
+def test_ft_04_a_model_that_goes_down_between_two_documents_is_down_and_no_document_is_to_blame(
+    world: World,
+) -> None:
+    world.source.write("a", "poison")
+    world.source.write("b", "one\ntwo")
+    world.embedder.cannot, world.embedder.fails_after = "poison", 2  # the probe after the batch, and the one after "a"
+    with pytest.raises(ModelUnavailable, match="does not answer"):
+        world.sync()
+    assert [each.uri for each in CatalogStatus(world.catalog, TENANT).refusals()] == ["file://share/a"]
 
 
 # What is missing
