@@ -12,7 +12,7 @@ import click
 import httpx
 
 from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator
-from api.cli.output import INTERRUPTED_STATUS, note, plain, print_json, progress_bar
+from api.cli.output import INTERRUPTED_STATUS, is_utf8, note, plain, print_json, progress_bar
 from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
@@ -26,8 +26,11 @@ def named(paths: Sequence[Path], source: str) -> list[Source]:
     """Source names for folders: NAME for one, NAME-FOLDER for several.
 
     Raises:
-        click.UsageError: a name that the service would not take, or one for two folders.
+        click.UsageError: a name that the service would not take, or one for two folders, or a folder whose own path is
+            not UTF-8 (names inside it may be anything).
     """
+    if foreign := [path for path in paths if not is_utf8(str(path.resolve()))]:
+        raise click.UsageError(f"the path {str(foreign[0].resolve())!a} is not UTF-8; rename that folder")
     names = [source] if len(paths) == 1 else [f"{source}-{path.resolve().name}" for path in paths]
     if unusable := [name for name in names if not re.fullmatch(SOURCE_NAME, name)]:
         raise click.UsageError(
