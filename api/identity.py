@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from api.auth import Identity, Issuer
+from api.auth import Identity, Issuer, usable
 from api.demo_issuer import MARKER, DemoIssuer
 from api.doors import is_loopback
 from api.jwks import HttpKeys
@@ -52,6 +52,17 @@ def check_demo(settings: Settings) -> None:
             f"{settings.host or 'every address'} nor has a public name; use KUSTOS_HOST=127.0.0.1 without "
             f"KUSTOS_PUBLIC_NAME, or remove {MARKER} from the home folder {settings.home.absolute()} if it is there"
         )
+
+
+def usable_keys(settings: Settings) -> int:
+    """How many of the provider's keys can sign tokens that are accepted here. Asks the provider, once.
+
+    Raises:
+        Misconfigured: a setting of the provider is missing or unsafe.
+        Unavailable: it does not give its keys; the message says why.
+    """
+    issuer_of(settings)
+    return sum(map(usable, HttpKeys.at(settings.jwks_url).published().values()))
 
 
 def issuer_of(settings: Settings) -> Issuer:
