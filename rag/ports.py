@@ -36,7 +36,11 @@ class Embedder(Protocol):
         """Tokens of one text, prefix included, beyond which the model cuts."""
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` without prefix and special tokens."""
+        """Tokens of `text` without prefix and special tokens.
+
+        Raises:
+            ModelUnavailable: as below.
+        """
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         """float32[n, dim], normalised to length 1, in the order of `texts`.
