@@ -12,7 +12,7 @@ from rag.access.explain import Explainer
 from rag.access.gate import Gate
 from rag.answering import Answering
 from rag.documents import IndexProfile
-from rag.errors import IndexMismatch
+from rag.errors import IndexMismatch, Misconfigured
 from rag.models.answerers import Answerers
 from rag.models.embedders import open_embedder
 from rag.models.extractive import ExtractiveAnswerer
@@ -71,9 +71,15 @@ def open_records(settings: Settings) -> Records:
     """The catalog and what needs nothing else.
 
     Raises:
+        Misconfigured: the home folder cannot be made.
         Misconfigured, StoreUnavailable: the catalog cannot be opened.
     """
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"the home folder {settings.home.absolute()} cannot be made ({error.strerror}); see KUSTOS_HOME"
+        ) from error
     catalog = Catalog.open(settings.catalog_url or sqlite_url(settings.home / "catalog.db"))
     directory, reader = CatalogDirectory(catalog), CatalogReader(catalog)
     return Records(
