@@ -273,7 +273,8 @@ def status(as_json: bool) -> None:
     for each in told["sources"]:
         for reference, problem in each["access_problems"]:
             note(f"{each['source']}: {reference}: {problem}")
-    note(f"index tasks open: {told['index_tasks_open']}; candidates the catalog refused so far: {told['stale_index']}")
+    stale = told["stale_index_last_24_hours"]
+    note(f"index tasks open: {told['index_tasks_open']}; candidates the catalog refused in the last 24 hours: {stale}")
 
 
 @kustos.command()

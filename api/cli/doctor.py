@@ -79,7 +79,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
         return
     with closing(service):
         told = checked(service.get("/v1/operator/status", headers=operator(settings))).json()
-    yield _compared(told["index_points"], told["passages"], told["index_tasks"])
+    yield _compared(told["index_points"], told["passages"], told["index_tasks_open"])
 
 
 def _opened_index(settings: Settings) -> Finding:
