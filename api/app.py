@@ -12,12 +12,12 @@ from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.doors import LOOPBACK_NAMES, Doors, is_loopback
 from api.errors import add_error_handlers
+from api.identity import check_demo
 from api.local_operator import LocalOperator
 from api.middleware import Envelope
 from api.routes import chat, demo, documents, health, ingest, models, operator, page, search
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
-from rag.errors import Misconfigured
 from rag.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,12 @@ def create_app(
     `ingesting` is for who wants to stop a sync; there is one in any case.
 
     Raises:
-        Misconfigured: the demo is on, and the service would be reachable from beyond this machine.
+        Misconfigured: the demo is on, and the settings do not bear it.
     """
     settings = kustos.records.settings
     if demo_issuer is not None:
-        _check_demo(settings)
+        check_demo(settings)
+        log.warning("DEMO: anybody at this machine can sign in as any sample account. Not for real documents.")
     app = FastAPI(
         title="Kustos",
         description=DESCRIPTION,
@@ -81,13 +82,3 @@ def create_app(
 
 def _names(settings: Settings) -> frozenset[str]:
     return LOOPBACK_NAMES | ({settings.public_name.lower()} if settings.public_name else frozenset())
-
-
-def _check_demo(settings: Settings) -> None:
-    if not is_loopback(settings.host) or settings.public_name:
-        raise Misconfigured(
-            "the demo lets anybody who reaches it be any sample account, so it neither listens on "
-            f"{settings.host or 'every address'} nor has a public name; use KUSTOS_HOST=127.0.0.1 without "
-            "KUSTOS_PUBLIC_NAME, or remove demo.json from the home folder"
-        )
-    log.warning("DEMO: anybody at this machine can sign in as any sample account. Not for real documents.")

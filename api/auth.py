@@ -117,6 +117,20 @@ class Identity:
             raise NotAuthenticated(f"the token's signature does not verify: {type(error).__name__}") from error
 
 
+def usable(key: Jwk) -> bool:
+    """Whether tokens signed with this published key can be accepted."""
+    return any(_signs(key, algorithm) for algorithm in ALGORITHMS)
+
+
+def _signs(key: Jwk, algorithm: str) -> bool:
+    try:
+        _check_key(key, algorithm)
+        parsed = jwt.PyJWK(dict(key), algorithm)
+    except (NotAuthenticated, jwt.PyJWTError, ValueError, TypeError):
+        return False
+    return parsed.Algorithm.check_key_length(parsed.key) is None
+
+
 def _parts(token: str) -> tuple[Claims, Claims]:
     """Header and payload of a token whose form is right. Nothing is verified yet."""
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from api.auth import Identity, Issuer
+from api.auth import Identity, Issuer, usable
 from api.demo_issuer import MARKER, DemoIssuer
 from api.doors import is_loopback
 from api.jwks import HttpKeys
@@ -29,13 +29,40 @@ def open_identity(settings: Settings, demo: DemoIssuer | None) -> Identity:
     Raises:
         Misconfigured: a setting of the provider is missing or unsafe, or the demo is on beside a provider.
     """
-    if demo and settings.issuer:
-        raise Misconfigured(
-            "the demo lets anybody at this machine be any sample account, so it does not run beside KUSTOS_ISSUER; "
-            f"remove {MARKER} from the home folder {settings.home}, or unset KUSTOS_ISSUER"
-        )
+    if demo:
+        check_demo(settings)
     issuers = [*([demo.issuer(settings.tenant)] if demo else []), *([issuer_of(settings)] if settings.issuer else [])]
     return Identity(issuers)
+
+
+def check_demo(settings: Settings) -> None:
+    """Whether these settings bear a demo, where anybody can be any sample account.
+
+    Raises:
+        Misconfigured: there is an identity provider, or the service would be reachable from beyond this machine.
+    """
+    if settings.issuer:
+        raise Misconfigured(
+            "the demo lets anybody at this machine be any sample account, so it does not run beside KUSTOS_ISSUER; "
+            f"unset that, or remove {MARKER} from the home folder {settings.home.absolute()} if it is there"
+        )
+    if not is_loopback(settings.host) or settings.public_name:
+        raise Misconfigured(
+            "the demo lets anybody who reaches it be any sample account, so it neither listens on "
+            f"{settings.host or 'every address'} nor has a public name; use KUSTOS_HOST=127.0.0.1 without "
+            f"KUSTOS_PUBLIC_NAME, or remove {MARKER} from the home folder {settings.home.absolute()} if it is there"
+        )
+
+
+def usable_keys(settings: Settings) -> int:
+    """How many of the provider's keys can sign tokens that are accepted here. Asks the provider, once.
+
+    Raises:
+        Misconfigured: a setting of the provider is missing or unsafe.
+        Unavailable: it does not give its keys; the message says why.
+    """
+    issuer_of(settings)
+    return sum(map(usable, HttpKeys.at(settings.jwks_url).published().values()))
 
 
 def issuer_of(settings: Settings) -> Issuer:

@@ -78,6 +78,17 @@ class HttpKeys:
             raise Unavailable("the identity provider's keys cannot be fetched")
         return self._keys.get(kid)
 
+    def published(self) -> Mapping[str, Jwk]:
+        """The keys that the issuer publishes now, by id. Asks each time: for operators, not for callers.
+
+        Raises:
+            Unavailable: they cannot be had; the message says why.
+        """
+        try:
+            return _by_id(self._fetch())
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            raise Unavailable(f"keys of the identity provider at {self._url} cannot be fetched: {error}") from error
+
     def _too_old(self) -> bool:
         return self._clock() - self._fetched_at > MAX_AGE_S
 
@@ -87,9 +98,9 @@ class HttpKeys:
                 return
             self._asked_at = self._clock()
             try:
-                self._keys = _by_id(self._fetch())
-            except (httpx.HTTPError, ValueError, RecursionError) as error:
-                log.warning("keys of the identity provider at %s cannot be fetched: %s", self._url, error)
+                self._keys = self.published()
+            except Unavailable as error:
+                log.warning("%s", error)
                 return
             self._fetched_at = self._clock()
 

@@ -66,7 +66,7 @@ class LocalOperator:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             url, pid, started = str(found["url"]), int(found["pid"]), found.get("started")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Misconfigured(f"{path} cannot be read ({error}); remove it") from error

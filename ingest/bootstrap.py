@@ -13,7 +13,7 @@ from connectors.base import Connector
 from ingest.pages import PageImages
 from ingest.progress import SyncProgress
 from ingest.sandbox import ParserPool
-from rag.bootstrap import Kustos, Records, open_languages, open_records, rebuild_index
+from rag.bootstrap import Kustos, Rebuilt, Records, open_languages, open_records, rebuild_index
 from rag.errors import Unavailable
 from rag.machine import processors
 from rag.models.embedders import open_embedder
@@ -90,12 +90,14 @@ class Ingesting:
         Raises:
             Unavailable: another sync is running, in this process or in another that shares the catalog; or this service
                 is stopping, and what was committed stays.
+            StoreUnavailable: a rebuild elsewhere has replaced the index that this process has open.
         """
         if not self._busy.acquire(blocking=False):
             raise Unavailable("another sync is running in this service, or it is stopping; try again later")
         try:
             kustos = self._kustos
             with kustos.records.catalog.lease(WRITING):
+                kustos.check_index()  # nobody can rebuild it while the lease is held
                 ingestion = _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool, self._stopping)
                 return ingestion.sync(
                     connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
@@ -132,13 +134,14 @@ def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:
 
 def rebuild(
     settings: Settings, on_total: Callable[[int], None] | None = None, on_embedded: OnProgress | None = None
-) -> int:
-    """Builds the index of the configured model from the catalog, then removes the old one. Returns passages written.
+) -> Rebuilt:
+    """Builds the index of the configured model from the catalog, then removes the old one; see `rebuild_index`.
 
-    Until it is complete the old index stays as it is.
+    Until it is complete the old index stays as it is. Where the index is on a Qdrant server, nothing tells of services
+    that have it open: they go on with the old one until then, and have to be started again.
 
     Raises:
-        ModelUnavailable, StoreUnavailable: nothing was removed; the next attempt begins anew.
+        ModelUnavailable, StoreUnavailable: the live index stays; the next attempt begins anew.
     """
     records, embedder = open_records(settings), open_embedder(settings)
     if on_total:

@@ -268,6 +268,7 @@ class Ingestion:
 
     def _write_or_refuse(self, version: NewVersion, report: SyncReport) -> None:
         """One document by itself, so that a text that the model cannot embed costs its document and no other."""
+        self._go_on()
         try:
             self._write_counted([version], report)
         except (ModelUnavailable, BadInput) as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rag.access.directory import Directory
@@ -12,7 +13,7 @@ from rag.access.explain import Explainer
 from rag.access.gate import Gate
 from rag.answering import Answering
 from rag.documents import IndexProfile
-from rag.errors import IndexMismatch
+from rag.errors import IndexMismatch, Misconfigured, StoreUnavailable
 from rag.models.answerers import Answerers
 from rag.models.embedders import open_embedder
 from rag.models.extractive import ExtractiveAnswerer
@@ -32,6 +33,7 @@ from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from rag.stores.lease import FileLease
+from rag.stores.live_index import LiveIndex
 from rag.stores.qdrant import QdrantIndex
 
 REINDEX = "kustos ingest --rebuild"
@@ -52,7 +54,10 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Kustos:
-    """The reading half, open and ready. `writer` is the index's other face, for the sync; it cannot search."""
+    """The reading half, open and ready. `index_writer` is the index's other face, for the sync; it cannot search.
+
+    `check_index` raises StoreUnavailable once a rebuild elsewhere has put another index into the place of this one.
+    """
 
     records: Records
     embedder: Embedder
@@ -64,6 +69,7 @@ class Kustos:
     answerers: Answerers
     index_writer: ChunkWriter
     points: Callable[[], int]
+    check_index: Callable[[], None]
     close: Callable[[], None]
 
 
@@ -71,9 +77,15 @@ def open_records(settings: Settings) -> Records:
     """The catalog and what needs nothing else.
 
     Raises:
+        Misconfigured: the home folder cannot be made.
         Misconfigured, StoreUnavailable: the catalog cannot be opened.
     """
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"the home folder {settings.home.absolute()} cannot be made ({error.strerror}); see KUSTOS_HOME"
+        ) from error
     catalog = Catalog.open(settings.catalog_url or sqlite_url(settings.home / "catalog.db"))
     directory, reader = CatalogDirectory(catalog), CatalogReader(catalog)
     return Records(
@@ -121,6 +133,7 @@ def open_kustos(settings: Settings) -> Kustos:
         answerers=answerers,
         index_writer=index.writer,
         points=index.points,
+        check_index=index.check,
         close=close,
     )
 
@@ -130,7 +143,7 @@ def open_languages(settings: Settings) -> tuple[LexicalEncoder, LanguageDetector
     return Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
 
 
-def open_index(records: Records, profile: IndexProfile) -> Index:
+def open_index(records: Records, profile: IndexProfile) -> LiveIndex:
     """The live index of this catalog; a new one where the catalog has no passages yet.
 
     Raises:
@@ -145,7 +158,8 @@ def open_index(records: Records, profile: IndexProfile) -> Index:
         )
     if records.status.passages() and (live is None or not shelf.exists(live[0])):
         raise IndexMismatch(f"the catalog holds passages, but its index is gone; re-index with: {REINDEX}")
-    return shelf.open(live[0] if live else _begin(records, profile), profile)
+    name = live[0] if live else _begin(records, profile)
+    return LiveIndex(shelf.open(name, profile), name, records.indexes.live_name)
 
 
 def _begin(records: Records, profile: IndexProfile) -> str:
@@ -158,24 +172,57 @@ def _begin(records: Records, profile: IndexProfile) -> str:
     return name
 
 
-def rebuild_index(records: Records, profile: IndexProfile, fill: Callable[[ChunkWriter], int]) -> int:
-    """Fills a new index beside the live one, makes it the live one, and only then lets go of the old one.
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A new live index. `left_behind`: which indexes without use could not be removed, each with the reason."""
 
-    A service on another machine that shares the old index answers 503 from then on until it is started again.
+    passages: int
+    left_behind: tuple[str, ...]
+
+
+def rebuild_index(records: Records, profile: IndexProfile, fill: Callable[[ChunkWriter], int]) -> Rebuilt:
+    """Fills a new index beside the live one, makes it the live one, and only then removes the old one.
+
+    What earlier rebuilds left is removed too. Only for who holds the lease for writing. A service that has the old
+    index open (of another home, or of any home where the index is on a Qdrant server) answers 503 from then on, and
+    takes nothing in, until it is started again.
 
     Raises:
-        StoreUnavailable: a service of this home is running, or a store does not answer; the live index stays.
+        StoreUnavailable: a store does not answer, or a service of this home has the embedded index open; the live
+            index stays, and what there is of the new one is removed.
     """
-    shelf, live, name = _Shelf(records.settings), records.indexes.live(), _new_name(records.settings)
-    index = shelf.open(name, profile)
+    shelf, name = _Shelf(records.settings), _new_name(records.settings)
+    records.indexes.begin(name)
     try:
-        number = fill(index.writer)
-    finally:
-        index.close()
-    records.indexes.set_live(name, profile)
-    if live is not None:
-        shelf.remove(live[0])
-    return number
+        index = shelf.open(name, profile)
+        try:
+            _remove(records, shelf, records.indexes.dead() - {name})  # first, because the new one needs the room
+            passages = fill(index.writer)
+            records.indexes.set_live(name, profile)
+            return Rebuilt(passages, _remove(records, shelf, records.indexes.dead()))
+        finally:
+            index.close()
+    except BaseException:
+        with suppress(StoreUnavailable):  # its name is on record, so the next rebuild finds it
+            _remove(records, shelf, records.indexes.dead() & {name})
+        raise
+
+
+def _remove(records: Records, shelf: _Shelf, names: Iterable[str]) -> tuple[str, ...]:
+    """Removes indexes. A name under which nothing is here stays on record: it may be the embedded one of another home.
+
+    Returns:
+        Why those that are left could not be removed.
+    """
+    left = []
+    for name in sorted(names):
+        try:
+            if shelf.exists(name):
+                shelf.remove(name)
+                records.indexes.forget(name)
+        except StoreUnavailable as error:
+            left.append(str(error))
+    return tuple(left)
 
 
 class _Shelf:
@@ -207,8 +254,11 @@ class _Shelf:
     def remove(self, name: str) -> None:
         if self._server:
             QdrantIndex.remove(self._server, name, api_key=self._key)
-        else:
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            return
+        try:
+            shutil.rmtree(self._folder / name)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot remove the index {self._folder / name}: {error.strerror}") from error
 
 
 def _new_name(settings: Settings) -> str:

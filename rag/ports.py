@@ -36,7 +36,11 @@ class Embedder(Protocol):
         """Tokens of one text, prefix included, beyond which the model cuts."""
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` without prefix and special tokens."""
+        """Tokens of `text` without prefix and special tokens.
+
+        Raises:
+            ModelUnavailable: as below.
+        """
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         """float32[n, dim], normalised to length 1, in the order of `texts`.
@@ -79,7 +83,10 @@ class ChunkReader(Protocol):
         """The best chunks of each leg that `scope` may read, at most `limit` a leg, best first, without duplicates.
 
         The scope is a filter inside the query, in the outer query and in every prefetch. IDF is taken over what the
-        scope may read. The order is by leg score; fusing the legs is the caller's work.
+        scope may read. The order is by leg score, equal ones by chunk id; fusing the legs is the caller's work.
+
+        A leg is shorter than `limit` only where nothing more is on it, whatever scores are equal: the gate asks deeper
+        until then.
 
         Raises:
             BadFilter: `question.narrow` names a field that is not indexed for callers.

@@ -9,6 +9,8 @@ from pathlib import Path
 from rag.errors import Misconfigured
 
 PREFIX = "KUSTOS_"
+RANGES = {"port": (0, 65_535), "max_document_bytes": (1, 2**40), "parse_timeout_s": (0.1, 86_400.0)}
+"""Smallest and largest value of each number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Settings:
         """Settings from `KUSTOS_*` keys of `env`.
 
         Raises:
-            Misconfigured: an unknown key, or a value of the wrong type.
+            Misconfigured: an unknown key, or a value of the wrong type or out of range.
         """
         defaults = cls()
         known = {f"{PREFIX}{name.upper()}": name for name in cls.__slots__}
@@ -72,12 +74,16 @@ class Settings:
             if key not in known:
                 raise Misconfigured(f"{key} is not a setting; the settings are {', '.join(sorted(known))}")
             name = known[key]
-            values[name] = _convert(key, text, getattr(defaults, name))
+            values[name] = value = _convert(key, text, getattr(defaults, name))
+            least, most = RANGES.get(name, (0, 0))
+            if isinstance(value, int | float) and not least <= value <= most:
+                raise Misconfigured(f"{key}={text} is out of range; it is {least} to {most}")
         return cls(**values)  # type: ignore[arg-type]
 
 
 def _convert(key: str, text: str, default: object) -> object:
     try:
+        text.encode()
         match default:
             case bool():
                 return {"1": True, "true": True, "0": False, "false": False}[text.lower()]

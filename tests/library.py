@@ -112,6 +112,7 @@ def open_library(
         answerers=cast(Answerers, answerers),
         index_writer=index.writer,
         points=index.points,
+        check_index=lambda: None,
         close=records.catalog.close,
     )
     library = Library(kustos, index, answerer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.cli.output import err, note, out, plain, print_json, print_table, typed_failures
+from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
     from rag.settings import Settings
@@ -19,10 +19,22 @@ AS = click.option("--as", "who", required=True, metavar="WHO", help=AS_HELP)
 
 
 def settings() -> Settings:
-    """Settings from the environment, read once per command."""
+    """Settings from the environment, read once per command.
+
+    Raises:
+        Misconfigured: one of them cannot be used.
+    """
+    from rag.errors import Misconfigured
     from rag.settings import Settings
 
-    return Settings.from_mapping(os.environ)
+    base = Settings.from_mapping(os.environ)
+    try:
+        base.home.exists()
+    except OSError as error:  # its name is too long, or a folder above it is closed to this user
+        raise Misconfigured(
+            f"the home folder {base.home} cannot be reached ({error.strerror}); see KUSTOS_HOME"
+        ) from error
+    return base
 
 
 def installed() -> Settings:
@@ -43,7 +55,13 @@ def installed() -> Settings:
 
 
 class _Lazy(click.Group):
-    """A group whose `eval` commands are imported only when they are asked for."""
+    """A group whose `eval` commands are imported only when they are asked for. It takes arguments in UTF-8 only."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for each in args:
+            if not is_utf8(each):
+                raise click.UsageError(f"{each!a} is not UTF-8; type it in a UTF-8 terminal, or rename that folder")
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "eval"])
@@ -255,7 +273,8 @@ def status(as_json: bool) -> None:
     for each in told["sources"]:
         for reference, problem in each["access_problems"]:
             note(f"{each['source']}: {reference}: {problem}")
-    note(f"index tasks open: {told['index_tasks_open']}; candidates the catalog refused so far: {told['stale_index']}")
+    stale = told["stale_index_last_24_hours"]
+    note(f"index tasks open: {told['index_tasks_open']}; candidates the catalog refused in the last 24 hours: {stale}")
 
 
 @kustos.command()

@@ -6,8 +6,8 @@ command is the service for as long as it runs, on a private socket that nobody e
 show nobody a passage that the API would not.
 
 What operators ask about an installation goes to the files of this home, which are the operator's own, and shows no
-passage: status, explain, documents --refused, doctor and models. `ingest --rebuild` opens catalog and index itself,
-with no service beside it.
+passage: status, explain, documents --refused, doctor and models. `ingest --rebuild` opens catalog and index itself; a
+service of this home must not run beside it where the index is embedded, and has to be started again where it is not.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from api.cli.asking import Told, ask, citation_line
 from api.cli.connection import connect
 from api.cli.output import err, note, out, plain
 from api.demo_issuer import DemoIssuer
+from api.identity import check_demo
 from rag.bootstrap import open_records
 from rag.errors import BadInput, Misconfigured
 from rag.settings import Settings
@@ -28,9 +29,10 @@ def run(settings: Settings, examples: Path) -> None:
 
     Raises:
         BadInput: `examples` is not the sample company.
-        Misconfigured: this home holds other documents.
+        Misconfigured: this home holds other documents, or its settings are not those of a demo; nothing was written.
         KustosError: a step failed; the message says what to do.
     """
+    check_demo(settings)
     company, accounts = examples / "company", examples / "accounts.yaml"
     if not company.is_dir() or not accounts.is_file():
         raise BadInput(f"{examples} does not hold the sample company; name its folder with --examples")

@@ -8,14 +8,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from api.auth import ALGORITHMS
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
+from api.identity import usable_keys
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError
 from rag.models.inventory import inventory
 from rag.settings import Settings
 
+NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/api.md)"
 PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
 
@@ -32,7 +35,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Every check, in the order in which a person would repair."""
-    checks = (_home, _catalog, _models, _parsers, _index, _sources, _demo)
+    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _demo)
     return [finding for check in checks for finding in _guarded(check, settings)]
 
 
@@ -92,7 +95,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
         return
     with closing(service):
         told = checked(service.get("/v1/operator/status", headers=operator(settings))).json()
-    yield _compared(told["index_points"], told["passages"], told["index_tasks"])
+    yield _compared(told["index_points"], told["passages"], told["index_tasks_open"])
 
 
 def _opened_index(settings: Settings) -> Finding:
@@ -122,6 +125,22 @@ def _sources(settings: Settings) -> Iterator[Finding]:
             yield Finding("rights", "wrong", f"{source.source}, {reference}: {problem}")
         if source.without_readers:
             yield Finding("rights", "note", f"{source.source}: {source.without_readers} documents are for nobody")
+
+
+def _identity(settings: Settings) -> Iterator[Finding]:
+    if not settings.issuer:
+        if DemoIssuer.load(settings.home) is None:
+            yield Finding("identity", "note", NOBODY)
+        return
+    usable = usable_keys(settings)
+    if usable:
+        yield Finding("identity", "good", f"usable keys of {settings.issuer}: {usable}")
+    else:
+        yield Finding(
+            "identity",
+            "wrong",
+            f"none of the keys at {settings.jwks_url} can be used; sign access tokens with {', '.join(ALGORITHMS)}",
+        )
 
 
 def _demo(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 import httpx
 
 from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator
-from api.cli.output import INTERRUPTED_STATUS, note, plain, print_json, progress_bar
+from api.cli.output import INTERRUPTED_STATUS, is_utf8, note, plain, print_json, progress_bar
 from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
@@ -26,8 +27,11 @@ def named(paths: Sequence[Path], source: str) -> list[Source]:
     """Source names for folders: NAME for one, NAME-FOLDER for several.
 
     Raises:
-        click.UsageError: a name that the service would not take, or one for two folders.
+        click.UsageError: a name that the service would not take, or one for two folders, or a folder whose own path is
+            not UTF-8 (names inside it may be anything).
     """
+    if foreign := [path for path in paths if not is_utf8(str(path.resolve()))]:
+        raise click.UsageError(f"the path {str(foreign[0].resolve())!a} is not UTF-8; rename that folder")
     names = [source] if len(paths) == 1 else [f"{source}-{path.resolve().name}" for path in paths]
     if unusable := [name for name in names if not re.fullmatch(SOURCE_NAME, name)]:
         raise click.UsageError(
@@ -127,23 +131,27 @@ def _failure(event: dict[str, Any]) -> KustosError:
 
 
 def rebuild(settings: Settings, *, as_json: bool) -> None:
-    """Fills an index of the configured model from the catalog, then lets go of the old one.
+    """Fills an index of the configured model from the catalog, then removes the old one.
 
     Raises:
-        StoreUnavailable: a service holds the index; stop it first.
+        StoreUnavailable: a service of this home has the embedded index open, or somebody is writing; stop it first.
     """
     from ingest.bootstrap import rebuild as rebuild_now
 
     with progress_bar("catalog") as advance:
-        number = rebuild_now(
+        rebuilt = rebuild_now(
             settings,
             on_total=lambda total: advance({"event": "chunked", "chunks": total}),
             on_embedded=lambda done: advance({"event": "embedded", "chunks": done}),
         )
     if as_json:
-        print_json({"passages": number, "model": settings.embedder})
-    else:
-        click.echo(f"{number} passages embedded with {settings.embedder}")
+        print_json({**asdict(rebuilt), "model": settings.embedder})
+        return
+    click.echo(f"{rebuilt.passages} passages embedded with {settings.embedder}")
+    for problem in rebuilt.left_behind:
+        note(f"left behind: {problem}; the next rebuild tries again")
+    if settings.qdrant_url:
+        note("services that were running answer 503 until they are started again")
 
 
 def summary(report: dict[str, Any]) -> str:

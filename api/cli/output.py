@@ -47,6 +47,15 @@ def plain(text: str) -> str:
     return "".join(" " if _CONTROL.match(each) else each for each in text)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether `text` came in UTF-8; Python hands on bytes that are none as lone surrogates (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def note(text: str) -> None:
     """A remark for people, on stderr."""
     err.print(plain(text), markup=False)

@@ -16,9 +16,10 @@ async def alive() -> Health:
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Catalog, index and embedding model answer; 503 otherwise")
+@router.get("/readyz", summary="Catalog, live index and embedding model answer; 503 otherwise")
 def ready(kustos: TheKustos) -> Health:
     kustos.records.directory.revision(kustos.records.settings.tenant)
+    kustos.check_index()
     kustos.points()
     kustos.embedder.embed_question("ready")
     return Health(status="ready")

@@ -81,7 +81,8 @@ class Gate:
                 else:
                     deeper += 1
             stale += len(proposed) - len(permitted)
-            if len(permitted) == len(proposed) or len(proposed) < depth:
+            exhausted = len(proposed) < depth  # then both legs are short, and a leg is short only at its end
+            if exhausted or len(permitted) == len(proposed):
                 break
             # Ask again: without the places just found closed, and deeper. By what that does not keep away: chunks that
             # are gone, and moved ones, which the index still has under another place than the catalog. And by the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rag.models.embedding import FastembedEmbedder
 from rag.models.ollama import OllamaEmbedder
-from rag.models.registry import Runtime, embedding_model
+from rag.models.registry import Runtime, embedding_model, fetched_into
 from rag.ports import Embedder
 from rag.settings import Settings
 
@@ -16,7 +16,7 @@ def open_embedder(settings: Settings) -> Embedder:
         Misconfigured: the registry has no such model.
         ModelUnavailable: it is not here; the message has the command that fetches it.
     """
-    model = embedding_model(settings.embedder)
+    model = fetched_into(embedding_model(settings.embedder), settings.models_dir)
     if model.runtime is Runtime.OLLAMA:
         return OllamaEmbedder(model, settings.ollama_url)
     return FastembedEmbedder(model, settings.models_dir / model.model)

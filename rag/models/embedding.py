@@ -66,11 +66,16 @@ class FastembedEmbedder:
         return self._model.max_tokens
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` without prefix and special tokens, however many."""
+        """Tokens of `text` without prefix and special tokens, however many.
+
+        Raises:
+            ModelUnavailable: the tokenizer cannot be loaded, or fails.
+        """
         with self._loading:
             if self._tokenizer is None:
-                self._tokenizer = self._load(self._load_tokenizer)
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+                self._tokenizer = self._typed("be loaded", self._load_tokenizer)
+            tokenizer = self._tokenizer
+        return self._typed("count tokens", lambda: len(tokenizer.encode(text, add_special_tokens=False).ids))
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         """float32[n, dim], normalised, in the order of `texts`. A text's vector does not depend on the others.
@@ -78,7 +83,7 @@ class FastembedEmbedder:
         What goes beyond `max_tokens` is cut off.
 
         Raises:
-            ModelUnavailable: the model cannot be loaded, or makes vectors of another dimension.
+            ModelUnavailable: the model cannot be loaded, fails, or makes vectors of another dimension.
         """
         vectors = np.empty((len(texts), self._model.dimension), np.float32)
         if not texts:
@@ -104,7 +109,8 @@ class FastembedEmbedder:
         return self._embed(self._model.query_prefix + text, QUESTION_THREADS)
 
     def _embed(self, text: str, threads: int = 1) -> Vectors:
-        vector: Vectors = next(iter(self._engine(threads).embed([text]))).astype(np.float32)
+        engine = self._engine(threads)
+        vector: Vectors = self._typed("embed a text", lambda: next(iter(engine.embed([text]))).astype(np.float32))
         if len(vector) != self._model.dimension:
             raise ModelUnavailable(
                 f"{self._folder} makes vectors of {len(vector)} numbers, but {self._model.name} has "
@@ -115,7 +121,7 @@ class FastembedEmbedder:
     def _engine(self, threads: int) -> TextEmbedding:
         with self._loading:
             if threads not in self._engines:
-                self._engines[threads] = self._load(lambda: self._load_engine(threads))
+                self._engines[threads] = self._typed("be loaded", lambda: self._load_engine(threads))
             return self._engines[threads]
 
     def _load_engine(self, threads: int) -> TextEmbedding:
@@ -130,13 +136,13 @@ class FastembedEmbedder:
         tokenizer.no_padding()
         return tokenizer
 
-    def _load(self, load: Callable[[], _T]) -> _T:
+    def _typed(self, doing: str, call: Callable[[], _T]) -> _T:
         try:
-            return load()
+            return call()
         except Exception as error:  # onnxruntime's and tokenizers' errors have no base class of their own
             raise ModelUnavailable(
-                f"{self._model.name} in {self._folder} cannot be loaded ({error}). "
-                f"Delete the folder and fetch it again with: {self._model.fetch}"
+                f"{self._model.name} in {self._folder} cannot {doing} ({error}). "
+                f"If it stays so, delete the folder and fetch it again with: {self._model.fetch}"
             ) from error
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rag.models.ollama import OllamaModels
-from rag.models.registry import EMBEDDING_MODELS, Capability, Present, embedding_model, served_models
+from rag.models.registry import EMBEDDING_MODELS, Capability, Present, embedding_model, fetched_into, served_models
 from rag.settings import Settings
 
 LATER = frozenset({Capability.VISION, Capability.RERANK, Capability.TRANSCRIBE})
@@ -44,7 +44,7 @@ def inventory(settings: Settings) -> list[Listed]:
             each.name == settings.embedder,
             _languages(each.languages),
             each.licence,
-            each.fetch,
+            fetched_into(each, settings.models_dir).fetch,
         )
         for each in EMBEDDING_MODELS
     ]
@@ -58,7 +58,7 @@ def inventory(settings: Settings) -> list[Listed]:
             True,
             _languages(each.languages),
             each.licence,
-            each.fetch,
+            fetched_into(each, settings.models_dir).fetch,
         )
         for each in served_models(embedding_model(settings.embedder), settings.chat_model)
     ]

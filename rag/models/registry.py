@@ -5,10 +5,17 @@ Pure data and pure functions: what is on this machine comes in as `Present`.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
 
 from rag.errors import Misconfigured
+
+MODELS_DIR = ".kustos-models"
+"""The default of the setting `models_dir`, which the commands below name; `fetched_into` names another."""
+MAKE_SETUP = "make setup"
 
 
 def _codes(text: str) -> frozenset[str]:
@@ -122,6 +129,9 @@ class ServedModel:
         return present.has(self.runtime, self.model)
 
 
+_Model = TypeVar("_Model", EmbeddingModel, ServedModel)
+
+
 def full_name(model: str) -> str:
     """Ollama's name with its tag: `nomic-embed-text` is `nomic-embed-text:latest`."""
     return model if ":" in model.rsplit("/", 1)[-1] else f"{model}:latest"
@@ -132,7 +142,7 @@ def _pull(model: str) -> str:
 
 
 def _download(repository: str, folder: str) -> str:
-    return f"hf download {repository} --local-dir .kustos-models/{folder}"
+    return f"hf download {repository} --local-dir {MODELS_DIR}/{folder}"
 
 
 _TOKENIZER_FILES = "tokenizer.json tokenizer_config.json special_tokens_map.json config.json"
@@ -165,7 +175,7 @@ BUNDLED = EmbeddingModel(
     document_prefix="passage: ",
     languages=E5_LANGUAGES,
     licence="MIT",
-    fetch="make setup",
+    fetch=MAKE_SETUP,
 )
 EMBEDDING_MODELS = (
     BUNDLED,
@@ -181,7 +191,7 @@ EMBEDDING_MODELS = (
         "nomic-embed-text-v2-moe",
         # Its makers publish no ONNX file, and its routing between experts does not survive a plain export.
         "none: no ONNX file is published; use ollama/nomic-embed-text-v2-moe, or put an export of your own into "
-        ".kustos-models/nomic-embed-text-v2-moe/onnx/model.onnx",
+        f"{MODELS_DIR}/nomic-embed-text-v2-moe/onnx/model.onnx",
     ),
     _nomic("ollama/nomic-embed-text", Runtime.OLLAMA, "nomic-embed-text", _pull("nomic-embed-text")),
     _nomic(
@@ -240,6 +250,16 @@ TRANSCRIBE = ServedModel(
     licence="MIT",
     fetch=_download("Systran/faster-whisper-small", "faster-whisper-small"),
 )
+
+
+def fetched_into(model: _Model, models_dir: Path) -> _Model:
+    """The model with a command that fetches it into `models_dir`. What Ollama keeps is the same everywhere."""
+    if models_dir == Path(MODELS_DIR):
+        return model
+    folder = shlex.quote(str(models_dir))
+    if model.fetch == MAKE_SETUP:  # knows the default folder only
+        return replace(model, fetch=f"python -m rag.models.bundled fetch --into {folder}/{model.model}")
+    return replace(model, fetch=model.fetch.replace(MODELS_DIR, folder))
 
 
 def embedding_model(name: str) -> EmbeddingModel:

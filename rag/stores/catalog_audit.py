@@ -38,8 +38,10 @@ class CatalogAudit:
         with self._catalog.writing(durable=False) as connection:
             connection.execute(insert(audit), row)
 
-    def stale_index(self, tenant: str) -> int:
-        """How many candidates the index proposed so far that the catalog refused; for operators."""
-        statement = select(func.coalesce(func.sum(audit.c.stale_index), 0)).where(audit.c.tenant == tenant)
+    def stale_index(self, tenant: str, since: datetime) -> int:
+        """How many candidates the index has proposed since then that the catalog refused; for operators."""
+        statement = select(func.coalesce(func.sum(audit.c.stale_index), 0)).where(
+            audit.c.tenant == tenant, audit.c.at >= since
+        )
         with self._catalog.reading() as connection:
             return int(connection.execute(statement).scalar_one())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rag.documents import Candidate, Question, SparseVector
 
 MOST_HITS = 8_192
-"""So far equal scores are followed; beyond, they are cut as the engine returns them."""
+"""So far equal scores are followed; of more than these, the engine chooses which ones it returns."""
 
 DenseVector = tuple[float, ...]
 
@@ -36,7 +36,8 @@ Ask = Callable[[Sequence[LegQuery]], Sequence[Sequence[Hit]]]
 def candidates(ask: Ask, question: Question, limit: int) -> list[Candidate]:
     """The best `limit` chunks by dense score, then those that only the lexical leg has among its best `limit`.
 
-    A score is None where the leg has not found the chunk among its best. Equal scores are in order of chunk id.
+    A score is None where the leg has not found the chunk among its best. Equal scores are in order of chunk id. One
+    batch is asked, and more only where equal scores cross the cut.
     """
     asked: dict[str, DenseVector | SparseVector] = {}
     if question.dense is not None:
@@ -45,7 +46,7 @@ def candidates(ask: Ask, question: Question, limit: int) -> list[Candidate]:
         asked["lexical"] = question.lexical
     if limit < 1 or not asked:
         return []
-    # One more than wanted, to see whether equal scores cross the cut.
+    # One more than wanted shows whether equal scores cross the cut.
     found = ask([LegQuery(vector, limit + 1) for vector in asked.values()])
     legs = {leg: _cut(ask, asked[leg], hits, limit) for leg, hits in zip(asked, found, strict=True)}
     dense, lexical = legs.get("dense", {}), legs.get("lexical", {})
@@ -56,19 +57,13 @@ def _cut(ask: Ask, vector: DenseVector | SparseVector, hits: Sequence[Hit], limi
     """The best `limit` hits with their scores, whatever order the engine gives to equal ones.
 
     Which of several equal hits the engine returns depends on how it happens to store them. So those that cross the cut
-    are all left out; only where nothing would remain are they followed, and cut by id.
+    are followed to their end, and cut by id. A leg comes out shorter than `limit` only if there is no more on it.
     """
     asked = limit + 1
-    while _crosses(hits, limit) and hits[0].score == hits[limit].score and asked < MOST_HITS:
+    while len(hits) == asked < MOST_HITS and hits[limit - 1].score == hits[-1].score:
         asked = min(8 * asked, MOST_HITS)
         (hits,) = ask([LegQuery(vector, asked)])
-    if _crosses(hits, limit) and hits[0].score > hits[limit].score:
-        hits = [hit for hit in hits if hit.score > hits[limit].score]
     return {hit.chunk_id: hit.score for hit in sorted(hits, key=_by_score)[:limit]}
-
-
-def _crosses(hits: Sequence[Hit], limit: int) -> bool:
-    return len(hits) > limit and hits[limit - 1].score == hits[limit].score
 
 
 def _by_score(hit: Hit) -> tuple[float, str]:

@@ -89,23 +89,23 @@ class QdrantIndex:
         return cls(client, collection, profile)
 
     @staticmethod
-    def exists(server: str, collection: str, *, api_key: str | None = None) -> bool:
+    def exists(server: str | QdrantClient, collection: str, *, api_key: str | None = None) -> bool:
         """Whether the server has such a collection.
 
         Raises:
             StoreUnavailable: the server does not answer, or refuses the key.
         """
-        with _server("look for the index"), closing(_connect(server, api_key)) as client:
+        with _server(f"look for the index {collection}"), _connected(server, api_key) as client:
             return client.collection_exists(collection)
 
     @staticmethod
-    def remove(server: str, collection: str, *, api_key: str | None = None) -> None:
+    def remove(server: str | QdrantClient, collection: str, *, api_key: str | None = None) -> None:
         """Deletes a collection with all its points. One that is not there is no error.
 
         Raises:
             StoreUnavailable: the server does not answer, or refuses the key.
         """
-        with _server("remove the old index"), closing(_connect(server, api_key)) as client:
+        with _server(f"remove the index {collection}"), _connected(server, api_key) as client:
             client.delete_collection(collection)
 
     @property
@@ -189,6 +189,16 @@ class QdrantWriter:
 def _connect(url: str, api_key: str | None) -> QdrantClient:
     """A client that reads no proxy from the environment, follows no redirect and asks nobody for versions."""
     return QdrantClient(url=url, api_key=api_key, timeout=TIMEOUT_S, check_compatibility=False, trust_env=False)
+
+
+@contextmanager
+def _connected(server: str | QdrantClient, api_key: str | None) -> Iterator[QdrantClient]:
+    """A client for one call. One that was made elsewhere stays open."""
+    if isinstance(server, QdrantClient):
+        yield server
+        return
+    with closing(_connect(server, api_key)) as client:
+        yield client
 
 
 def _refuse_old_server(version: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +139,32 @@ def test_damaged_weights_or_tokenizer_are_unavailable_and_not_a_crash(
     embedder = FastembedEmbedder(tiny_model.MODEL, tmp_path)
     with pytest.raises(ModelUnavailable, match="fetch it again with: make tiny"):
         embedder.embed_question("Vertrag")
+
+
+def changed(folder: Path, tiny_folder: Path, name: str, change: Callable[[Any], object]) -> FastembedEmbedder:
+    """The tiny model with another content in its JSON file `name`, which loads as well."""
+    for path in tiny_folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    return FastembedEmbedder(tiny_model.MODEL, folder)
+
+
+def test_a_runtime_that_fails_at_a_text_is_unavailable(tmp_path: Path, tiny_folder: Path) -> None:
+    """Texts are not cut where the weights end: onnxruntime loads them, and fails at a long text."""
+    uncut = changed(tmp_path, tiny_folder, "tokenizer_config.json", lambda it: it.update(model_max_length=4_800))
+    assert uncut.embed_question("vertrag").any()
+    for ask in (uncut.embed_question, lambda text: uncut.embed_documents([text])):
+        with pytest.raises(ModelUnavailable, match="cannot embed a text"):
+            ask("vertrag " * 100)
+
+
+def test_a_tokenizer_that_fails_at_a_text_is_unavailable(tmp_path: Path, tiny_folder: Path) -> None:
+    wordy = changed(tmp_path, tiny_folder, "tokenizer.json", lambda it: it["model"].update(unk_id=None))
+    assert wordy.count_tokens("vertrag")
+    with pytest.raises(ModelUnavailable, match="cannot count tokens"):
+        wordy.count_tokens("漢")
 
 
 def test_other_weights_make_another_profile(tmp_path: Path, tiny_folder: Path) -> None:

@@ -235,11 +235,19 @@ def test_each_leg_proposes_its_best_and_scores_what_it_proposes(library: Index) 
         assert each.lexical == (pytest.approx(every[name].lexical, abs=1e-6) if name in by_lexical else None)
 
 
-def test_what_the_engine_would_choose_among_equal_scores_is_left_out_at_the_cut(index: Index) -> None:
-    best = [point(n, dense=unit_vector(1)) for n in range(3)]
-    index.writer.upsert([*best, *(point(n, dense=unit_vector(9)) for n in range(3, 20))])
-    found_ones = ask(index, scope("reader"), replace(question(seed=1), lexical=None), 8)
-    assert [each.chunk_id for each in found_ones] == sorted(ids(0, 1, 2))
+ON_ONE_LEG: dict[str, tuple[Callable[[int, bool], IndexPoint], Question]] = {
+    "dense": (lambda n, best: point(n, dense=unit_vector(1 if best else 9)), replace(question(seed=1), lexical=None)),
+    "lexical": (lambda n, best: point(n, lexical={COMMON: 2.0 if best else 1.0}), replace(question(), dense=None)),
+}
+
+
+@pytest.mark.parametrize("leg", ON_ONE_LEG)
+@pytest.mark.parametrize("equal", [17, 1_000])
+def test_equal_scores_across_the_cut_are_cut_by_id_and_the_leg_stays_full(index: Index, leg: str, equal: int) -> None:
+    make, what = ON_ONE_LEG[leg]
+    index.writer.upsert([make(n, n < 3) for n in random.Random(7).sample(range(3 + equal), 3 + equal)])
+    found_ones = [each.chunk_id for each in ask(index, scope("reader"), what, 8)]
+    assert found_ones == sorted(ids(0, 1, 2)) + sorted(ids(*range(3, 3 + equal)))[:5]
 
 
 def dense(each: Candidate) -> float:

@@ -382,6 +382,16 @@ def test_a_collection_that_does_not_say_what_it_was_built_with_is_refused() -> N
         QdrantIndex.open(client, "collection", PROFILE)
 
 
+def test_a_collection_is_there_until_it_is_removed_and_removing_it_twice_is_no_error() -> None:
+    client = QdrantClient(":memory:")
+    assert not QdrantIndex.exists(client, "collection")
+    QdrantIndex.open(client, "collection", PROFILE)
+    assert QdrantIndex.exists(client, "collection")
+    for _ in range(2):
+        QdrantIndex.remove(client, "collection")
+    assert not QdrantIndex.exists(client, "collection")
+
+
 class Requests(QdrantClient):
     """Keeps what was asked of it."""
 

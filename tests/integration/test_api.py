@@ -27,7 +27,7 @@ from api.routes import chat as chat_route
 from api.server import listen
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, group
-from rag.errors import Misconfigured, NotAuthenticated
+from rag.errors import Misconfigured, NotAuthenticated, StoreUnavailable
 from rag.settings import Settings
 from tests.fakes import MemoryAudit
 from tests.integration.serving import served
@@ -371,6 +371,15 @@ def test_readiness_needs_all_parts_and_says_nothing_of_them(library, client) -> 
     assert response.status_code == 503
     assert "index" not in response.text
     assert client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_a_service_whose_index_was_replaced_is_not_ready(library) -> None:
+    def replaced() -> None:
+        raise StoreUnavailable("the documents were re-indexed")
+
+    app = replace(library, kustos=replace(library.kustos, check_index=replaced)).app()
+    service = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    assert service.get("/readyz").status_code == 503
 
 
 def test_the_operator_sees_counts(client) -> None:

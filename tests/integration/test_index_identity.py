@@ -15,7 +15,7 @@ from ingest.bootstrap import WRITING, Ingesting, filesystem_source, rebuild
 from rag.access.audit import Action, Purpose
 from rag.access.principals import user
 from rag.access.scope import Caller
-from rag.bootstrap import open_kustos, open_records
+from rag.bootstrap import Rebuilt, open_kustos, open_records
 from rag.errors import IndexMismatch, Misconfigured, StoreUnavailable
 from rag.retrieval import Request
 from rag.settings import Settings
@@ -56,7 +56,7 @@ def test_a_lost_index_is_refused_and_does_not_pass_for_nothing_found(settings) -
     shutil.rmtree(settings.home / "index")
     with pytest.raises(IndexMismatch, match="kustos ingest --rebuild"):
         open_kustos(settings)
-    assert rebuild(settings) == 1
+    assert rebuild(settings) == Rebuilt(1, left_behind=())
     assert answers(settings) == ["The forklift is charged at night."]
 
 
@@ -69,7 +69,7 @@ def test_an_index_of_another_model_is_refused_with_both_names(settings) -> None:
 
 def test_a_rebuild_leaves_one_index_and_the_same_answers(settings) -> None:
     (before,) = (settings.home / "index").glob("main-*")
-    assert rebuild(settings) == 1
+    assert rebuild(settings) == Rebuilt(1, left_behind=())
     (after,) = (settings.home / "index").glob("main-*")
     assert after != before
     assert answers(settings) == ["The forklift is charged at night."]
@@ -101,6 +101,15 @@ def test_ft_10_two_processes_do_not_write_at_once(settings, tmp_path) -> None:
         pytest.raises(StoreUnavailable, match="another process is writing"),
     ):
         Ingesting(kustos).sync(filesystem_source(settings, "share", tmp_path / "share"))
+
+
+def test_ft_10_a_service_whose_index_was_replaced_elsewhere_takes_nothing_in(settings, tmp_path) -> None:
+    shared = sqlite_url(settings.home / "catalog.db")
+    other = replace(settings, home=tmp_path / "other", catalog_url=shared)
+    with closing(open_kustos(settings)) as kustos:
+        assert rebuild(other).passages == 1
+        with pytest.raises(StoreUnavailable, match="re-indexed"):
+            Ingesting(kustos).sync(filesystem_source(settings, "share", tmp_path / "share"))
 
 
 def test_ft_16_a_catalog_of_a_newer_release_is_refused(settings) -> None:

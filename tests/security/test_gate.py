@@ -20,6 +20,7 @@ from rag.documents import Candidate, Chunk, Document, Question
 from rag.errors import BadFilter, NotFound, StoreUnavailable
 from rag.ports import Governed, Stored, Vectors
 from rag.retrieval import DEPTH, Mode, Request, Retrieval
+from rag.stores.legs import Hit, LegQuery, candidates
 from tests.fakes import GermanOrEnglish, MemoryAudit, WordEmbedder, WordEncoder
 
 TENANT = "main"
@@ -292,6 +293,34 @@ def test_rc_09_stale_and_readable_passages_may_alternate(world: World, stale: St
         world.add(f"readable {at:03}", "p", OPEN)
     found, _ = world.search()
     assert found[:DEPTH] == [f"readable {at:03}" for at in range(DEPTH)]
+
+
+class CopiesIndex(LaggingIndex):
+    """An index over the real legs, in which what is readable is copies of one text, all of the same score."""
+
+    def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
+        def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
+            return [
+                [_hit(each) for each in LaggingIndex.candidates(self, scope, question, one.limit)] for one in queries
+            ]
+
+        return candidates(ask, question, limit)
+
+
+def _hit(proposed: Candidate) -> Hit:
+    assert proposed.dense is not None
+    return Hit(proposed.chunk_id, 0.1 if proposed.chunk_id.startswith("readable") else 1 + 1 / (1 - proposed.dense))
+
+
+@pytest.mark.parametrize("stale", KINDS)
+@pytest.mark.parametrize("number", [1, 20, DEPTH, 10 * DEPTH])
+def test_rc_09_copies_of_one_text_behind_what_is_stale_are_found(world: World, stale: Stale, number: int) -> None:
+    world.index = CopiesIndex()
+    for at in range(number):
+        stale(world, at)
+    for at in range(150):
+        world.add(f"readable {at:03}", "p", OPEN)
+    assert len(world.search()[0]) >= DEPTH
 
 
 @pytest.mark.parametrize("stale", KINDS)

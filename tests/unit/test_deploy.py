@@ -52,8 +52,25 @@ def test_no_lasting_service_has_a_route_out() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     assert COMPOSE["networks"]["proxy"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     reach_out = {name for name, service in SERVICES if set(service.get("networks", [])) - {"inside", "proxy"}}
-    assert reach_out == {"fetch-chat-model"}
-    assert COMPOSE["services"]["fetch-chat-model"]["profiles"] == ["fetch"]
+    assert reach_out == {"fetch-chat-model", "fetch-model"}
+    assert all(COMPOSE["services"][name]["profiles"] == ["fetch"] for name in reach_out)
+
+
+def test_another_model_is_fetched_to_where_both_services_read_it_and_neither_can_change_it() -> None:
+    folder = re.search(r"KUSTOS_MODELS_DIR=(\S+)", DOCKERFILE)[1]  # type: ignore[index]
+    assert f"models:{folder}" in COMPOSE["services"]["fetch-model"]["volumes"]
+    for name in ("kustos", "sync"):
+        assert f"models:{folder}:ro" in COMPOSE["services"][name]["volumes"]
+        assert COMPOSE["services"][name]["environment"]["KUSTOS_EMBEDDER"].startswith("${EMBEDDER:-")
+    assert "models" in COMPOSE["volumes"]
+    # A fresh volume takes over the owner: the user of the image, or the fetched files could not be written.
+    assert f"COPY --from=build --chown=10001:10001 /opt/models {folder}\n" in DOCKERFILE
+
+
+def test_what_reaches_out_knows_no_secret_and_no_document() -> None:
+    fetch = COMPOSE["services"]["fetch-model"]
+    assert not [key for key in fetch["environment"] if re.search(r"PASSWORD|KEY|URL", key)]
+    assert [volume.split(":")[0] for volume in fetch["volumes"]] == ["models"]
 
 
 def test_kustos_accepts_the_settings_of_both_of_its_services() -> None:

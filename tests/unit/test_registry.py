@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rag.errors import Misconfigured
+from rag.errors import Misconfigured, ModelUnavailable
+from rag.models.embedders import open_embedder
 from rag.models.inventory import inventory
 from rag.models.registry import (
     EMBEDDING_MODELS,
@@ -129,6 +130,25 @@ def test_the_operators_chat_model_stands_behind_text_general_and_nothing_is_clai
     assert not general.languages
     assert general.context_tokens == 0
     assert general.available(Present(frozenset(), frozenset({"mistral-small3.2:latest"})))
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"), [("/opt/kustos/models", "/opt/kustos/models"), ("my models", "'my models'")]
+)
+def test_fetched_folders_end_up_where_the_setting_of_another_folder_looks(tmp_path: Path, folder, named) -> None:
+    listed = inventory(Settings(home=tmp_path, models_dir=Path(folder), ollama_url=""))
+    commands = {each.name: each.fetch for each in listed}
+    assert commands["nomic-embed-text-v1.5"].endswith(f"--local-dir {named}/nomic-embed-text-v1.5")
+    assert commands["rerank"].endswith(f"--local-dir {named}/bge-reranker-v2-m3")
+    assert commands["multilingual-e5-small"] == commands["embed"]
+    assert commands["embed"] == f"python -m rag.models.bundled fetch --into {named}/multilingual-e5-small"
+    assert commands["text-general"] == TEXT_GENERAL.fetch
+    assert not [command for command in commands.values() if ".kustos-models" in command]
+
+
+def test_a_model_that_is_missing_names_the_command_for_the_folder_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=f"--local-dir {tmp_path}/nomic-embed-text-v1.5"):
+        open_embedder(Settings(home=tmp_path, models_dir=tmp_path, embedder="nomic-embed-text-v1.5"))
 
 
 def test_fetched_folders_end_up_where_the_default_setting_looks() -> None:

@@ -1,0 +1,105 @@
+"""What a person can get wrong at the command line is said in words, before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from api.cli.commands import kustos
+from api.local_operator import LocalOperator
+from rag.errors import Misconfigured
+from rag.settings import Settings
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LATIN_1 = os.fsdecode("grün".encode("latin-1"))
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    usual = {name: None for name in os.environ if name.startswith("KUSTOS_")}
+    return CliRunner().invoke(kustos, arguments, env={**usual, "KUSTOS_OLLAMA_URL": "", **environment})
+
+
+def said(result: Result) -> str:
+    """What went to stderr, if the command ended as commands do: any other exception is a traceback to its caller."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.stdout == ""
+    return " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"KUSTOS_ISSUER": "https://id.example/realms/acme"}, "KUSTOS_ISSUER"),
+        ({"KUSTOS_HOST": "0.0.0.0"}, "KUSTOS_HOST=127.0.0.1"),
+        ({"KUSTOS_PUBLIC_NAME": "kustos.example"}, "KUSTOS_PUBLIC_NAME"),
+    ],
+)
+def test_settings_that_bear_no_demo_are_refused_before_anything_is_written(tmp_path, environment, words) -> None:
+    home = tmp_path / "home"
+    ran = run("demo", "--once", "--examples", str(EXAMPLES), KUSTOS_HOME=str(home), **environment)
+    assert words in said(ran)
+    assert ran.exit_code == 1
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("search", LATIN_1, "--as", "anna"), ("ingest", LATIN_1, "--source", "x"), (LATIN_1,), ("eval", "run", LATIN_1)],
+)
+def test_an_argument_that_is_not_utf_8_is_wrong_usage(tmp_path, arguments) -> None:
+    ran = run(*arguments, KUSTOS_HOME=str(tmp_path))
+    assert "'gr\\udcfcn' is not UTF-8" in said(ran)
+    assert ran.exit_code == 2
+
+
+def test_a_folder_below_one_whose_name_is_not_utf_8_is_wrong_usage(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / LATIN_1
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    ran = run("ingest", ".", "--source", "x", KUSTOS_HOME=str(tmp_path / "home"))
+    assert "is not UTF-8; rename that folder" in said(ran)
+    assert ran.exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("ingest", ".", "--source", "x"), ("demo", "--once", "--examples", str(EXAMPLES))])
+@pytest.mark.parametrize("home", ["/proc/nope", "FILE/x", "FILE", "n" * 300])
+def test_a_home_that_cannot_be_made_is_said_with_the_setting_that_names_it(tmp_path, command, home) -> None:
+    (tmp_path / "file").touch()
+    ran = run(*command, KUSTOS_HOME=home.replace("FILE", str(tmp_path / "file")))
+    assert "the home folder" in said(ran)
+    assert "KUSTOS_HOME" in said(ran)
+    assert ran.exit_code == 1
+
+
+def test_no_service_runs_in_a_home_that_cannot_be(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    assert LocalOperator.running_url(tmp_path / "file" / "home") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("PORT", "99999"),
+        ("PORT", "-1"),
+        ("MAX_DOCUMENT_BYTES", "0"),
+        ("PARSE_TIMEOUT_S", "0"),
+        ("PARSE_TIMEOUT_S", "nan"),
+        ("PARSE_TIMEOUT_S", "inf"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_the_range(key, text) -> None:
+    with pytest.raises(Misconfigured, match=f"KUSTOS_{key}={text} is out of range; it is .* to "):
+        Settings.from_mapping({f"KUSTOS_{key}": text})
+
+
+@pytest.mark.parametrize("text", ["1", "65535"])
+def test_a_number_at_the_edge_of_its_range_is_taken(text) -> None:
+    assert Settings.from_mapping({"KUSTOS_PORT": text}).port == int(text)
+
+
+def test_a_setting_that_is_not_utf_8_is_named() -> None:
+    with pytest.raises(Misconfigured, match="KUSTOS_HOME"):
+        Settings.from_mapping({"KUSTOS_HOME": LATIN_1})

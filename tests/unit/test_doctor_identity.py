@@ -1,0 +1,121 @@
+"""What `kustos doctor` says about the identity provider."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from api.auth import usable
+from api.cli.doctor import Finding, examine
+from api.demo_issuer import DemoIssuer
+from rag.settings import Settings
+from tests.library import jwk, signing_key
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GOOD = jwk(signing_key())
+SHORT = jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024), "short")
+ENCRYPTS = {**GOOD, "kid": "enc", "use": "enc", "alg": "RSA-OAEP"}
+Published = Callable[[bytes], str]
+
+
+@pytest.fixture
+def published() -> Iterator[Published]:
+    """Publishes a body at the address that is returned."""
+    servers: list[HTTPServer] = []
+
+    def publish(body: bytes) -> str:
+        class Keys(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Keys))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/certs"
+
+    yield publish
+    for each in servers:
+        each.shutdown()
+        each.server_close()
+
+
+def found(home: Path, **given: str) -> list[Finding]:
+    settings = Settings(home=home, models_dir=home, ollama_url="", **given)
+    return [each for each in examine(settings) if each.check == "identity"]
+
+
+def of_provider(home: Path, url: str, **given: str) -> Finding:
+    provider = {"issuer": "https://id.example/realms/acme", "jwks_url": url, "realm": "acme"}
+    (finding,) = found(home, **{**provider, **given})
+    return finding
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize(
+    ("keys", "state", "words"),
+    [
+        ([GOOD, ENCRYPTS, SHORT], "good", "usable keys of https://id.example/realms/acme: 1"),
+        ([ENCRYPTS, SHORT], "wrong", "sign access tokens with RS256, PS256, ES256"),
+        ([], "wrong", "cannot be fetched: not a JWKS"),
+    ],
+)
+def test_doctor_counts_the_keys_that_can_be_used(
+    tmp_path: Path, published: Published, keys: list[Any], state: str, words: str
+) -> None:
+    finding = of_provider(tmp_path, published(json.dumps({"keys": keys}).encode()))
+    assert finding.state == state
+    assert words in finding.detail
+
+
+@pytest.mark.loopback
+def test_doctor_says_why_the_keys_cannot_be_had(tmp_path: Path) -> None:
+    finding = of_provider(tmp_path, "http://127.0.0.1:9/certs")  # nothing listens there (discard)
+    assert finding.state == "wrong"
+    assert "http://127.0.0.1:9/certs cannot be fetched: " in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"realm": ""}, "KUSTOS_REALM must be set"),
+        ({"jwks_url": ""}, "KUSTOS_JWKS_URL must be set"),
+        ({"jwks_url": "http://id.example/certs"}, "must begin with https://"),
+    ],
+)
+def test_doctor_names_the_setting_of_the_provider_that_is_missing_or_unsafe(
+    tmp_path: Path, given: dict[str, str], words: str
+) -> None:
+    finding = of_provider(tmp_path, "https://id.example/certs", **given)
+    assert finding.state == "wrong"
+    assert words in finding.detail
+
+
+def test_doctor_says_that_nobody_can_sign_in_and_what_to_set(tmp_path: Path) -> None:
+    (finding,) = found(tmp_path)
+    assert finding.state == "note"
+    assert "KUSTOS_ISSUER" in finding.detail
+
+
+def test_doctor_asks_no_provider_where_the_demo_is(tmp_path: Path) -> None:
+    DemoIssuer.create(tmp_path, EXAMPLES / "accounts.yaml")
+    assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "can_sign"),
+    [(GOOD, True), (SHORT, False), (ENCRYPTS, False), ({"kid": "a"}, False), ({**GOOD, "n": "?"}, False)],
+    ids=["good", "short", "encrypts", "empty", "broken"],
+)
+def test_tv_08_a_key_counts_only_if_its_tokens_would_be_accepted(key: dict[str, Any], can_sign: bool) -> None:
+    assert usable(key) is can_sign
