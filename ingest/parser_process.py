@@ -78,7 +78,7 @@ class ParserProcess:
         self._folder = mkdtemp(prefix="kustos-parser-")
         try:
             self._process, self._questions = _start(
-                command, ENVIRONMENT | {"TMPDIR": self._folder, "HOME": self._folder}
+                command, ENVIRONMENT | dict.fromkeys(("PARSER_FOLDER", "TMPDIR", "HOME"), self._folder)
             )
         except Unavailable:
             rmtree(self._folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,8 @@ import click
 from eval.bench.bare_engine import BareEngine
 from eval.bench.company_ingest import ingest_figures
 from eval.bench.figures import Figure, show, write
+from eval.bench.parsing import parsing_figures
+from eval.bench.reingest import reingest_figures
 from eval.bench.revocation import revocation_figures
 from eval.bench.search import search_figures
 from eval.bench.synthetic import DOCUMENTS, SOURCE, TENANT, Written, company
@@ -25,28 +27,6 @@ from rag.settings import Settings
 
 DOCUMENTS_A_WRITE = 50
 Write = Callable[[list[Written]], None]
-
-
-@click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
-@click.option(
-    "--only", type=click.Choice(["ingest", "search"]), help="One of the two halves; search includes revocation."
-)
-def main(out: Path, only: str | None) -> None:
-    """Measure search, revocation and ingest against the bare engine and the bare embedder.
-
-    Takes some minutes, all of it in temporary folders. docs/evaluation.md says how to read the figures.
-    """
-    figures: list[Figure] = []
-    try:
-        if only != "search":
-            figures += ingest_figures(Settings())
-        if only != "ingest":
-            figures += _large_company(Settings())
-    except KustosError as error:
-        raise click.ClickException(str(error)) from error
-    write(figures, out)
-    show(figures)
 
 
 def _large_company(settings: Settings) -> Iterator[Figure]:
@@ -76,6 +56,37 @@ def _load(what: str, documents: Iterator[Written], *destinations: Write) -> None
 def _write(kustos: Kustos, documents: list[Written]) -> None:
     kustos.index_writer.upsert([point for each in documents for point in each.points])
     kustos.records.writer.commit([each.version for each in documents])
+
+
+PARTS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
+    "parsing": parsing_figures,
+    "ingest": ingest_figures,
+    "reingest": reingest_figures,
+    "search": _large_company,
+}
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
+@click.option(
+    "--only",
+    type=click.Choice(list(PARTS)),
+    help="One part; search includes revocation.",
+)
+def main(out: Path, only: str | None) -> None:
+    """Measure reading, ingest, search and revocation against the bare libraries, the bare engine and embedder.
+
+    Takes some minutes, all of it in temporary folders. docs/evaluation.md says how to read the figures.
+    """
+    figures: list[Figure] = []
+    try:
+        for name, measure in PARTS.items():
+            if only in {None, name}:
+                figures += measure(Settings())
+    except KustosError as error:
+        raise click.ClickException(str(error)) from error
+    write(figures, out)
+    show(figures)
 
 
 if __name__ == "__main__":

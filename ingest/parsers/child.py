@@ -2,7 +2,7 @@
 
 Confines itself and says what holds it, then takes question after question from standard input, which is a local
 socket, and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
-Its folder for temporary files is in `TMPDIR`.
+Its folder for temporary files is in `PARSER_FOLDER`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAGES = "ingest.parsers.pages"
 
 def main() -> None:
     memory_bytes, cpu_s, programs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    folder = os.environ.get("TMPDIR", "")
+    folder = os.environ.get("PARSER_FOLDER", "")  # its own, and emptied: never one that others use
     questions, answers = _private_streams()
     sys.modules.update(dict.fromkeys(LEFT_OUT))  # type: ignore[arg-type]  # None makes importing it fail
     if folder:

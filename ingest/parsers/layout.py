@@ -18,6 +18,10 @@ MIN_GUTTER_PT = 8.0
 WIDE = 0.55  # share of the text's width from which on a block cannot belong to one of two columns
 MIN_COLUMN = 0.15  # share of the text's width
 MIN_COLUMN_LINES = 4
+MIN_BAND_LINES = 8  # of each column, where columns take a part of the page only
+MIN_HALF = 0.3
+SAME_EDGE_PT = 6.0
+MOST_EDGES = 4
 MIN_ROWS = 3
 MIN_ROW_LINES = 1.3  # a block; where each line is a block of its own, nothing can be told
 SAME_ROW_PT = 6.0
@@ -178,11 +182,44 @@ def _gutters(blocks: Sequence[Block]) -> list[float]:
     narrow = [block for block in blocks if block.lines and block.box.width < WIDE * text.width]
     columns = _columns(narrow)
     if len(columns) < 2 or not all(_is_running_text(column, text.width) for column in columns):
-        return []
+        return _gutter_of_a_band(blocks, text.width)
     if any(_are_rows(a, b) for a, b in pairwise(columns)):
         return []
     edges = [around(block.box for block in column) for column in columns]
     return [(a.right + b.left) / 2 for a, b in pairwise(edges)]
+
+
+def _gutter_of_a_band(blocks: Sequence[Block], width: float) -> list[float]:
+    """The gutter of a page on which only a part is set in two columns: left of where many lines begin."""
+    starts = Counter(round(line.box.left / SAME_EDGE_PT) for block in blocks for line in block.lines)
+    for edge, count in starts.most_common(MOST_EDGES):
+        if count < MIN_BAND_LINES:
+            break
+        gutter = (edge - 0.5) * SAME_EDGE_PT - 1
+        band = max(_bands(blocks, gutter), key=len, default=[])
+        left = [block for block in band if block.box.right <= gutter]
+        right = [block for block in band if block.box.left >= gutter]
+        sides = (left, right)
+        if all(_fills_half(side, width) for side in sides) and not _are_rows(left, right):
+            return [gutter]
+    return []
+
+
+def _bands(blocks: Sequence[Block], gutter: float) -> list[list[Block]]:
+    bands: list[list[Block]] = [[]]
+    for block in _downwards(blocks):
+        if block.box.left < gutter < block.box.right:
+            bands.append([])
+        else:
+            bands[-1].append(block)
+    return bands
+
+
+def _fills_half(side: Sequence[Block], page_width: float) -> bool:
+    lines = sum(len(block.lines) for block in side)
+    if lines < MIN_BAND_LINES or around(block.box for block in side).width < MIN_HALF * page_width:
+        return False
+    return _is_running_text([block for block in side if block.lines], page_width)
 
 
 def _columns(blocks: Sequence[Block]) -> list[list[Block]]:

@@ -21,7 +21,10 @@ from ingest.parsers.word import DocxParser
 PROGRAM = "soffice"
 PROGRAM_PATH = "/usr/bin:/usr/local/bin:/opt/libreoffice/program:/snap/bin"
 PACKAGES = {"docx": "libreoffice-writer-nogui", "pptx": "libreoffice-impress-nogui", "xlsx": "libreoffice-calc-nogui"}
+IMPORTS = {"docx": "MS Word 97", "pptx": "MS PowerPoint 97", "xlsx": "Calc MS Excel 2007 Binary"}
+"""What LibreOffice may take a file for: by itself it would read anything as something."""
 RESTART = 81  # how LibreOffice ends once it has made a new profile
+FIB_MAGIC = b"\xec\xa5"
 FIB_FLAGS_AT = 0x0A  # MS-DOC 2.5.2, FibBase
 FIB_ENCRYPTED = 0x01  # bit 8 of the flags, in their second byte
 
@@ -62,7 +65,8 @@ def _refuse_encrypted(data: bytes) -> None:
         return
     streams = compound_streams(data)
     head = compound_stream(data, "WordDocument", 32) if "WordDocument" in streams else bytes(32)
-    if head[FIB_FLAGS_AT + 1] & FIB_ENCRYPTED or "EncryptedSummary" in streams:
+    locked = head.startswith(FIB_MAGIC) and bool(head[FIB_FLAGS_AT + 1] & FIB_ENCRYPTED)
+    if locked or "EncryptedSummary" in streams:
         raise encrypted("the document is protected by a password")
 
 
@@ -81,7 +85,10 @@ def _converted(data: bytes, target: str) -> bytes:
         command = (
             str(Path(program).resolve().with_name("soffice.bin")),  # the command is a script, and no shell may run
             f"-env:OSL_SOCKET_PATH={tempfile.gettempdir()}",
-            f"-env:UserInstallation={Path(folder, 'profile').as_uri()}", "--headless", "--norestore",
+            f"-env:UserInstallation={Path(folder, 'profile').as_uri()}",
+            f"-env:UNO_SHARED_PACKAGES_CACHE={Path(folder, 'extensions').as_uri()}",  # the system's is read-only here
+            "--headless", "--norestore",
+            f"--infilter={IMPORTS[target]}",
             "--convert-to", target, "--outdir", folder, str(source),
         )  # fmt: skip
         try:

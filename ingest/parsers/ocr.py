@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.parsers.layout import Block, Line, Rect, Sheet
+from ingest.parsers.layout import Block, Line, Rect, Sheet, in_reading_order, merged_lines
 from ingest.parsers.options import OCR_ENGINES, ReadingOptions
 from rag.errors import DocumentRefused, RefusalReason
 
@@ -72,14 +72,17 @@ class Recognition:
         return False
 
     def blocks(self, image: Pixels, sheet: Sheet) -> list[Block]:
-        """What is printed on the page of which `image` shows the whole, one line a block."""
+        """What is printed on the page of which `image` shows the whole, in reading order."""
         self.pages += 1
-        found = upright(image, _engine(self._options.ocr))
+        turns, found = upright(image, _engine(self._options.ocr))
         if not found:
             return []
-        scale = sheet.width / image.shape[1]
+        width, height = (sheet.height, sheet.width) if turns % 2 else (sheet.width, sheet.height)
+        turned = Sheet(sheet.number, width, height)
+        scale = width / (image.shape[0] if turns % 2 else image.shape[1])
         usual = median(each.box.height for each in found)
-        return [_block(each, usual, scale, sheet) for each in found]
+        ordered = merged_lines(in_reading_order([_block(each, usual, scale, turned) for each in found]))
+        return [_turned_back(block, turns, sheet) for block in ordered]
 
     def notice(self) -> str:
         """What was left out, for the operator; empty where nothing was."""
@@ -109,20 +112,21 @@ def _engine(name: str) -> Engine:
     return cast(Engine, import_module(OCR_ENGINES[name]).Engine())
 
 
-def upright(image: Pixels, engine: Engine) -> list[RecognisedLine]:
-    """Lines of the page, read the way up on which most is readable; boxes are those in the image as it was given."""
+def upright(image: Pixels, engine: Engine) -> tuple[int, list[RecognisedLine]]:
+    """How often the image is to be turned by a quarter counter-clockwise for most of it to be readable, and its lines.
+
+    Boxes are those in the turned image.
+    """
     found = _telling(engine.lines(image))
     if not found or (_confidence(found) >= READABLE and not _runs_up_or_down(found)):
-        return found
+        return 0, found
     attempts = [(0, found)]
     for turns in (1, 3) if _runs_up_or_down(found) else (2,):
         turned = _telling(engine.lines(np.ascontiguousarray(np.rot90(image, turns))))
         attempts.append((turns, turned))
         if turned and _confidence(turned) >= READABLE and not _runs_up_or_down(turned):
             break
-    turns, best = max(attempts, key=lambda attempt: _readable_chars(attempt[1]))
-    height, width = image.shape[:2]
-    return [RecognisedLine(each.text, _turned_back(each.box, turns, width, height), each.confidence) for each in best]
+    return max(attempts, key=lambda attempt: _readable_chars(attempt[1]))
 
 
 def _telling(lines: Sequence[RecognisedLine]) -> list[RecognisedLine]:
@@ -148,16 +152,21 @@ def _runs_up_or_down(lines: Sequence[RecognisedLine]) -> bool:
     return sum(len(line.text) for line in lines if _is_vertical(line)) > TURNED_SHARE * chars
 
 
-def _turned_back(box: Rect, turns: int, width: int, height: int) -> Rect:
-    """A place in an image that `rot90` turned `turns` times counter-clockwise, in the one of `width` by `height`."""
+def _turned_back(block: Block, turns: int, sheet: Sheet) -> Block:
+    """A block of the turned page where it stands on the page as it is."""
+    lines = tuple(line._replace(box=_place(line.box, turns, sheet)) for line in block.lines)
+    return Block(lines, _place(block.box, turns, sheet), sheet)
+
+
+def _place(box: Rect, turns: int, sheet: Sheet) -> Rect:
     left, top, right, bottom = box
     match turns:
         case 1:
-            return Rect(width - bottom, left, width - top, right)
+            return Rect(sheet.width - bottom, left, sheet.width - top, right)
         case 2:
-            return Rect(width - right, height - bottom, width - left, height - top)
+            return Rect(sheet.width - right, sheet.height - bottom, sheet.width - left, sheet.height - top)
         case 3:
-            return Rect(top, height - right, bottom, height - left)
+            return Rect(top, sheet.height - right, bottom, sheet.height - left)
         case _:
             return box
 

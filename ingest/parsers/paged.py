@@ -28,6 +28,7 @@ from ingest.parsers.tables import table_text
 MAX_UNMAPPED_SHARE = 0.3  # of a page's characters; above it the fonts do not say what they show
 MIN_PAGE_CHARS = 25  # fewer, over an image or outlines, are a stamp or a page number on a scan
 MIN_PICTURE_SHARE = 0.1  # of the page's area
+MIN_LONE_PICTURE_SHARE = 0.002  # where there is no text at all
 MANY_OUTLINES = 100  # drawn shapes on a page without text: its characters may be among them
 SAME_COLUMN_PT = 4.0
 UNMAPPED = re.compile("[\ufffd\x00-\x1f\ue000-\uefff\uf100-\uf8ff]")  # bullets of symbol fonts are legible
@@ -81,6 +82,7 @@ class _Page:
     sheet: Sheet
     blocks: list[Block]
     tables: list[tuple[Table, Block]] = field(default_factory=list)
+    is_ordered: bool = False
 
 
 def extraction(document: PagedDocument, options: ReadingOptions, media_type: str) -> Extraction:
@@ -95,7 +97,8 @@ def extraction(document: PagedDocument, options: ReadingOptions, media_type: str
     _with_table_texts(pages)
     blocks: list[Block] = []
     for page in pages:
-        blocks += footnotes_last(merged_lines(in_reading_order(page.blocks)), body)
+        ordered = page.blocks if page.is_ordered else merged_lines(in_reading_order(page.blocks))
+        blocks += footnotes_last(ordered, body)
     kept = elements(without_running_heads(blocks, document.page_count))
     attachments = document.attachments()
     if not kept and not attachments:
@@ -108,7 +111,7 @@ def extraction(document: PagedDocument, options: ReadingOptions, media_type: str
 def _page(document: PagedDocument, number: int, recognition: Recognition) -> _Page:
     content = document.content(number)
     if _needs_recognition(content):
-        return _Page(content.sheet, [*_recognised(document, content, recognition), *content.extras])
+        return _recognised(document, content, recognition)
     found = tables(content.drawn, content.words(), content.sheet) if has_grid(content.drawn) else []
     blocks = [block for each in content.blocks if (block := _outside(each, found))]
     page = _Page(content.sheet, [*blocks, *content.extras])
@@ -133,30 +136,30 @@ def _meet(one: Rect, other: Rect) -> bool:
 
 def _needs_recognition(content: PageContent) -> bool:
     """Whether the page shows more than its text layer says."""
-    text = "".join(line.text for block in content.blocks for line in block.lines)
-    printed = "".join(text.split())
-    if len(printed) >= MIN_PAGE_CHARS:
-        return _unmapped(printed) > MAX_UNMAPPED_SHARE * len(printed)
+    printed = "".join("".join(line.text.split()) for block in content.blocks for line in block.lines)
     if printed and _unmapped(printed) > MAX_UNMAPPED_SHARE * len(printed):
         return True
+    if len(printed) >= MIN_PAGE_CHARS:
+        return False
     if content.shapes >= MANY_OUTLINES:
         return True
-    area = content.sheet.width * content.sheet.height
-    return any(picture.width * picture.height >= MIN_PICTURE_SHARE * area for picture in content.pictures())
+    least = (MIN_PICTURE_SHARE if printed else MIN_LONE_PICTURE_SHARE) * content.sheet.width * content.sheet.height
+    return any(picture.width * picture.height >= least for picture in content.pictures())
 
 
 def _unmapped(text: str) -> int:
     return len(UNMAPPED.findall(text))
 
 
-def _recognised(document: PagedDocument, content: PageContent, recognition: Recognition) -> Sequence[Block]:
-    """Blocks by recognition where the budget allows it and something is found; else what the text layer says."""
-    legible = [block for block in content.blocks if _unmapped(block.text) <= MAX_UNMAPPED_SHARE * len(block.text)]
+def _recognised(document: PagedDocument, content: PageContent, recognition: Recognition) -> _Page:
+    """The page by recognition where the budget allows it and something is found; else what the text layer says."""
     sheet = content.sheet
-    if not recognition.may_read(sheet.number):
-        return legible
-    width = round(sheet.width * OCR_DPI / 72 * min(1.0, MAX_OCR_SIDE_PX * 72 / (OCR_DPI * max(sheet[1:]))))
-    return recognition.blocks(document.pixels(sheet.number, max(width, 1)), sheet) or legible
+    if recognition.may_read(sheet.number):
+        width = round(sheet.width * OCR_DPI / 72 * min(1.0, MAX_OCR_SIDE_PX * 72 / (OCR_DPI * max(sheet[1:]))))
+        if blocks := recognition.blocks(document.pixels(sheet.number, max(width, 1)), sheet):
+            return _Page(sheet, [*blocks, *content.extras], is_ordered=True)
+    legible = [block for block in content.blocks if _unmapped(block.text) <= MAX_UNMAPPED_SHARE * len(block.text)]
+    return _Page(sheet, [*legible, *content.extras])
 
 
 # Tables that go on over pages -----------------------------------------------------------------------------------------
@@ -214,11 +217,12 @@ def pdf_time(text: str | None) -> datetime | None:
     if not found:
         return None
     *numbers, sign, hours, minutes = found.groups()
-    year, month, day, *clock = (int(number) if number else 0 for number in numbers)
+    year, month, day, hour, minute, second = (int(number) if number else 0 for number in numbers)
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
     try:
-        return in_utc(datetime(year, month or 1, day or 1, *clock, tzinfo=timezone(offset) if sign else UTC))
-    except ValueError:
+        zone = timezone(offset) if sign else UTC
+        return in_utc(datetime(year, month or 1, day or 1, hour, minute, second, tzinfo=zone))
+    except (ValueError, OverflowError):
         return None
 
 

@@ -197,7 +197,8 @@ def _field(widget: mupdf.PdfAnnot) -> str:
     value = mupdf.pdf_annot_field_value(widget)
     if kind in CLICKED:
         value = "☒" if value not in {"", "Off"} else ""
-    return field_text(mupdf.pdf_annot_field_label(widget), value)
+    name = mupdf.pdf_annot_field_label(widget) or mupdf.pdf_load_field_name(mupdf.pdf_annot_obj(widget))
+    return field_text(name, value)
 
 
 def _blocks(raw: Sequence[dict[str, Any]], sheet: Sheet) -> list[Block]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pypdfium2 as pdfium  # type: ignore[import-untyped]
-from pypdfium2 import raw  # type: ignore[import-untyped]
+from pypdfium2 import raw
 
 from ingest.extraction import Attachment, ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
@@ -89,6 +89,7 @@ class Pages:
 
     def __init__(self, document: pdfium.PdfDocument) -> None:
         self._document = document
+        self._pinned: list[tuple[str, bytes]] = []
         self._forms = document.get_formtype() != raw.FORMTYPE_NONE and document.init_forms()
 
     @property
@@ -123,6 +124,9 @@ class Pages:
         for index in range(min(raw.FPDFPage_GetAnnotCount(page), MAX_FIELDS)):
             note = raw.FPDFPage_GetAnnot(page, index)
             try:
+                if raw.FPDFAnnot_GetFileAttachment(note) and len(self._pinned) <= MAX_ATTACHMENTS:
+                    pinned = pdfium.PdfAttachment(raw.FPDFAnnot_GetFileAttachment(note), self._document)
+                    self._pinned.append((pinned.get_name(), bytes(pinned.get_data())))
                 is_field = raw.FPDFAnnot_GetSubtype(note) == raw.FPDF_ANNOT_WIDGET
                 text = self._field(note) if is_field else _string(raw.FPDFAnnot_GetStringValue, note, b"Contents")
                 kind = ElementKind.PARAGRAPH if is_field else ElementKind.OTHER
@@ -170,6 +174,8 @@ class Pages:
         for index in range(min(self._document.count_attachments(), MAX_ATTACHMENTS + 1)):
             each = self._document.get_attachment(index)
             found.add(each.get_name(), bytes(each.get_data()))
+        for name, data in self._pinned:
+            found.add(name, data)
         return found.as_tuple()
 
 

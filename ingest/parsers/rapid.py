@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import rapidocr  # type: ignore[import-untyped]
+import rapidocr
 
 from ingest.parsers.layout import Rect
 from ingest.parsers.ocr import Pixels, RecognisedLine

@@ -337,7 +337,7 @@ def with_prologue(prologue: bytes) -> bytes:
 REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
     "an encrypted archive": (lambda: files.flagged_as_encrypted(files.zipped(FOLDER)), "a.zip", RefusalReason.ENCRYPTED),
     "an encrypted package": (lambda: files.compound({"EncryptedPackage": b"x"}), "a.docx", RefusalReason.ENCRYPTED),
-    "an encrypted Word 97 file": (lambda: files.compound({"WordDocument": bytes(11) + b"\x01"}), "a.doc", RefusalReason.ENCRYPTED),
+    "an encrypted Word 97 file": (lambda: files.compound({"WordDocument": b"\xec\xa5" + bytes(9) + b"\x01"}), "a.doc", RefusalReason.ENCRYPTED),
     "an encrypted PowerPoint 97 file": (
         lambda: files.compound({"PowerPoint Document": b"x", "EncryptedSummary": b"x"}),
         "a.ppt",
@@ -431,6 +431,23 @@ def test_an_old_office_file_names_the_package_that_would_help(
     with pytest.raises(DocumentRefused, match=f"Debian package {package}-nogui") as refusal:
         parse(files.compound({stream: b"x"}), "a.doc")
     assert refusal.value.reason is RefusalReason.UNSUPPORTED
+
+
+# Texts -------------------------------------------------------------------------------------------------------------------
+
+GERMAN, FRENCH = "Größe, Straße und fünf Übernachtungen", "L'été, le garçon était à l'hôtel"
+JAPANESE = "この契約は両当事者が署名した日から効力を生じます。"
+ENCODED = [
+    (GERMAN, "mac_roman"), (FRENCH, "mac_roman"), ("für", "mac_roman"), ("für", "cp1252"), ("Größe 5 €", "iso8859-15"),
+    ("Größe 5 €", "cp1252"), (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (JAPANESE, "utf-16-le"),
+    (JAPANESE, "utf-16-be"), (JAPANESE, "utf-16"), ("本合同自双方签字之日起生效。" * 2, "gb18030"),
+    ("Příliš žluťoučký kůň úpěl ďábelské ódy", "cp1250"), ("Καλημέρα κόσμε, τι κάνεις σήμερα;", "cp1253"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "encoding"), ENCODED)
+def test_short_texts_are_read_in_the_encoding_they_were_written_in(text: str, encoding: str) -> None:
+    assert text_of(parse(text.encode(encoding), "a.txt")) == text
 
 
 # What decides the kind -----------------------------------------------------------------------------------------------------
