@@ -27,7 +27,7 @@ from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receiv
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
-PARSERS = "1"
+PARSERS = "2"
 """Raised when parsers learn to read more: what they refused before is then read again."""
 
 MEMORY_BYTES = 1_500_000_000
