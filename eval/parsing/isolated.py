@@ -24,7 +24,7 @@ class Isolated:
     """
 
     def __init__(self, reader: str, timeout_s: float) -> None:
-        self.reader = reader
+        self.bare = reader
         self._timeout_s = timeout_s
         self._process: Pool | None = None
 
@@ -41,7 +41,7 @@ class Isolated:
         if self._process is None:
             context = multiprocessing.get_context("spawn")  # a fork would share what other threads hold
             self._process = context.Pool(1, maxtasksperchild=DOCUMENTS_A_PROCESS)
-        waiting = self._process.apply_async(_read, (self.reader, path))
+        waiting = self._process.apply_async(_read, (self.bare, path))
         try:
             return waiting.get(self._timeout_s)
         except multiprocessing.TimeoutError:  # hanging, or dead: a pool does not tell

@@ -14,6 +14,7 @@ from api.routes.ingest import lines
 from connectors.base import Listing
 from ingest.bootstrap import Ingesting
 from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
+from ingest.reading import DocumentReader
 from rag.errors import Unavailable
 from rag.ports import OnProgress, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
@@ -51,9 +52,7 @@ def sync(catalog: Catalog, index: MemoryIndex, source: MemorySource, stop: threa
         index,
         embedder=StoppingEmbedder(at, stop),
         lexical=WordEncoder(),
-        detector=GermanOrEnglish(),
-        chunker=chunker_by_line(),
-        parse=parse_lines,
+        reader=DocumentReader(TENANT, parse_lines, chunker_by_line(), GermanOrEnglish()),
         stop=stop,
     )
     return ingestion.sync(source)
