@@ -137,6 +137,7 @@ class Connector(Protocol):
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
         """Yields when a new listing may be worth while: after changes, and every `interval_s` seconds in any case.
 
+        Yields at once when it has begun to watch, and whenever it has begun anew: what changed before, no watch saw.
         Only a hint, because watches lose events and see nothing of remote changes; the listing is the truth. Ends soon
         after `stop` is set.
 

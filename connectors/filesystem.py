@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import watchfiles
+from watchfiles._rust_notify import RustNotify
 
 from connectors import access_files
 from connectors.base import AccessEntry, Item, ItemChanged, ItemGone, Listing, Problem
@@ -55,6 +55,7 @@ _SOURCE_DOWN = frozenset(
 )
 _DEBOUNCE_MS = 10_000  # longest wait for a burst of changes to end
 _QUIET_MS = 500  # a burst has ended when nothing changed for so long
+_POLL_MS = 10_000  # between two looks at every file, where changes raise no events
 
 RightsOf = Callable[[frozenset[int]], RightsReader]
 """Makes the reader of rights, given the user ids whose files may decide about rights."""
@@ -150,27 +151,26 @@ class FilesystemConnector:
         while not stop.is_set():
             folders = self._folders()
             try:
-                for _ in self._changes(folders, stop, interval_s):
-                    yield
-                    if self._folders() != folders:
-                        break
+                with self._watches(folders) as watches:
+                    yield  # no event tells of what changed before, and those of earlier watches are gone with them
+                    while self._folders() == folders and _changed(watches, stop, interval_s):
+                        yield
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: a root whose name is not UTF-8
                 if isinstance(error, FileNotFoundError) and self._folders() != folders:
                     continue  # a folder vanished before it was watched
                 raise SourceUnavailable(f"source {self._source}: {self._root} cannot be watched: {error}") from error
 
-    def _changes(self, folders: Sequence[str], stop: threading.Event, interval_s: float) -> Iterator[object]:
-        # Folder by folder, because a recursive watch follows links: one link to "/" would watch the whole machine.
-        return watchfiles.watch(
-            *folders,
-            recursive=False,
-            watch_filter=None,
-            debounce=_DEBOUNCE_MS,
-            step=_QUIET_MS,
-            stop_event=stop,
-            rust_timeout=int(interval_s * 1000),
-            yield_on_timeout=True,
+    def _watches(self, folders: Sequence[str]) -> RustNotify:
+        """Watches that collect events from now on.
+
+        Folder by folder, because a recursive watch follows links: one link to "/" would watch the whole machine.
+        """
+        return RustNotify(
+            list(folders),
+            debug=False,
             force_polling=self._poll,
+            poll_delay_ms=_POLL_MS,
+            recursive=False,
             ignore_permission_denied=True,
         )
 
@@ -304,6 +304,14 @@ class _Walk:
 
     def _report(self, where: str, detail: str) -> None:
         self._problems.append(Problem(where, detail))
+
+
+def _changed(watches: RustNotify, stop: threading.Event, interval_s: float) -> bool:
+    """Waits for changes, at most for the interval. False: told to stop."""
+    found = watches.watch(_DEBOUNCE_MS, _QUIET_MS, int(interval_s * 1000), stop)
+    if found == "signal":
+        raise KeyboardInterrupt
+    return found != "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,20 +61,17 @@ def follow(connector: Connector, take_in: TakeIn, stop: threading.Event, first_p
     Raises:
         KustosError: anything that waiting does not mend.
     """
-    missed, pause = False, first_pause_s
+    pause = first_pause_s
     while not stop.is_set():
         try:
-            if missed:
-                take_in(connector)
-            missed, pause = False, first_pause_s
             for _ in connector.watch(stop, INTERVAL_S):
                 take_in(connector)
+                pause = first_pause_s
             if not stop.is_set():
                 return
         except (Unavailable, httpx.HTTPError) as error:
             if stop.is_set():
                 return
-            missed = True  # changes meanwhile raise no event, so the next attempt begins with a sync
             note(f"{connector.source}: {error}; trying again in {pause:.0f} s")
             stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)

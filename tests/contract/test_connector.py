@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -292,6 +292,36 @@ def test_ft_14_a_watch_ends_as_unavailable_when_its_source_goes_and_can_begin_an
         list(hints)
     world.put("sales/plan.txt", b"plan")
     next(iter(world.connector.watch(stop, 0.1)))
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    """Set after a minute, far below the interval of a test, so that a hint that does not come fails and does not hang."""
+    event = threading.Event()
+    timer = threading.Timer(60, event.set)
+    timer.start()
+    yield event
+    timer.cancel()
+
+
+def test_a_change_between_the_first_sync_and_the_watch_is_not_waited_for(world: World, stop: threading.Event) -> None:
+    world.put("sales/plan.txt", b"plan")
+    hints = iter(world.connector.watch(stop, 3600))
+    next(hints)
+    world.grant("sales", [], [])
+    next(hints)
+
+
+def test_a_right_taken_away_while_a_new_folder_is_taken_in_is_not_waited_for(
+    world: World, stop: threading.Event
+) -> None:
+    world.put("sales/plan.txt", b"plan")
+    hints = iter(world.connector.watch(stop, 3600))
+    next(hints)
+    world.put("new/plan.txt", b"plan")
+    next(hints)
+    world.grant("sales", [], [])  # while the sync of the new folder runs
+    next(hints)
 
 
 def test_a_watch_hints_again_and_again_even_if_nothing_happens_and_ends_when_told(world: World) -> None:

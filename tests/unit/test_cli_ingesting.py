@@ -86,14 +86,14 @@ def stopping_after(number: int, stop: threading.Event, *failures: Exception) -> 
 
 def test_ft_14_a_share_that_blinks_is_waited_for_and_looked_through_when_it_is_back() -> None:
     stop, source = threading.Event(), Blinking("share", SourceUnavailable("gone"), 1)
-    follow(source, stopping_after(2, stop), stop, first_pause_s=0)
+    follow(source, stopping_after(1, stop), stop, first_pause_s=0)
     assert source.acts == []
 
 
 def test_a_sync_that_cannot_be_done_now_is_done_later() -> None:
-    stop, source = threading.Event(), Blinking("share", 1, 1)
+    stop, source = threading.Event(), Blinking("share", 1, 1, 1)
     failures = (Unavailable("another sync is running"), httpx.ConnectError("refused"))
-    follow(source, stopping_after(2, stop, *failures), stop, first_pause_s=0)
+    follow(source, stopping_after(1, stop, *failures), stop, first_pause_s=0)
     assert source.acts == []
 
 
