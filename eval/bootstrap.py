@@ -63,16 +63,16 @@ def run_parse(settings: Settings, folder: Path, manifest: Path, reference: Path 
     from eval.parsing.manifest import load_manifest
     from eval.parsing.run import ParsingReport, compare, load_references, peak_bytes_of_children, read_all
     from eval.progress import progress_bar
-    from ingest.sandbox import ParserPool
+    from ingest.bootstrap import open_pool
 
     expectations = load_manifest(manifest)
     references = load_references(reference, expectations) if reference else None
-    workers, started = processors(), perf_counter()
+    started = perf_counter()
     with (
         progress_bar("reading files", len(expectations)) as advance,
-        ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes) as pool,
+        open_pool(settings) as pool,
     ):
-        readings = read_all(folder, expectations, pool.parse, workers=workers, on_progress=advance)
+        readings = read_all(folder, expectations, pool.parse, workers=processors(), on_progress=advance)
         seconds = round(perf_counter() - started, 1)
     peak = peak_bytes_of_children()
     if references is None:

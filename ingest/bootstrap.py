@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from connectors.base import Connector
 from ingest.pages import PageImages
+from ingest.parsers.options import OCR_ENGINES, PDF_READERS, ReadingOptions
 from ingest.progress import SyncProgress
 from ingest.sandbox import ParserPool
 from rag.bootstrap import Kustos, Rebuilt, Records, open_languages, open_records, rebuild_index
-from rag.errors import Unavailable
+from rag.errors import Misconfigured, Unavailable
 from rag.machine import processors
 from rag.models.embedders import open_embedder
 from rag.ports import ChunkWriter, Embedder, OnProgress
@@ -23,13 +24,34 @@ from rag.settings import Settings
 if TYPE_CHECKING:
     from ingest.pipeline import Ingestion, SyncReport
 
+OCR_SHARE = 2 / 3  # of the time for a document: then what was recognised is kept, instead of all being lost
 WRITING = "writing"
 """Name of the lease under which sync and rebuild write: one at a time over all processes of a catalog."""
 
 
 def open_pool(settings: Settings) -> ParserPool:
-    """Parser processes, one for each processor. None starts before the first document comes; close it at the end."""
-    return ParserPool(processors(), timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes)
+    """Parser processes, one for each processor. None starts before the first document comes; close it at the end.
+
+    Raises:
+        Misconfigured: a PDF reader or a recognition engine that is none.
+    """
+    return ParserPool(
+        processors(),
+        timeout_s=settings.parse_timeout_s,
+        max_bytes=settings.max_document_bytes,
+        options=ReadingOptions(
+            pdf_reader=_one_of(PDF_READERS, "KUSTOS_PDF_READER", settings.pdf_reader),
+            ocr=_one_of(OCR_ENGINES, "KUSTOS_OCR", settings.ocr),
+            ocr_pages=settings.ocr_pages,
+            ocr_s=OCR_SHARE * settings.parse_timeout_s,
+        ),
+    )
+
+
+def _one_of(names: Collection[str], key: str, name: str) -> str:
+    if name not in names:
+        raise Misconfigured(f"{key}={name!r} is none of {', '.join(sorted(names))}")
+    return name
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from typing import BinaryIO, Self, TypeVar
 from ingest.extraction import Extraction
 from ingest.parser_process import ParserProcess, sealed
 from ingest.parsers.confinement import Measures
+from ingest.parsers.options import ReadingOptions
 from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receive_image
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
@@ -49,6 +50,7 @@ class ParserPool:
         memory_bytes: resident memory of a child, and what it may allocate.
         idle_s: a child that has had nothing to do for so long is ended.
         command: starts a child; by default `ingest.parsers.child`.
+        options: what the operator chose about reading.
         programs: name and path of what children may start for documents that need it; by default what is installed.
     """
 
@@ -62,11 +64,13 @@ class ParserPool:
         idle_s: float = IDLE_S,
         command: Sequence[str] = (),
         programs: Mapping[str, str] | None = None,
+        options: ReadingOptions = ReadingOptions(),  # noqa: B008  frozen
     ) -> None:
-        limits = (str(memory_bytes), str(math.ceil(timeout_s)))
+        limits = (str(memory_bytes), str(math.ceil(timeout_s)), options.to_word())
         self._command = tuple(command) or (sys.executable, "-P", "-m", "ingest.parsers.child", *limits)
         self._workers = workers
         self._timeout_s = timeout_s
+        self._options = options
         self._max_bytes = max_bytes
         self._memory_bytes = memory_bytes
         self._idle_s = idle_s
@@ -83,7 +87,8 @@ class ParserPool:
         """What a refusal depends on beside the document."""
         programs = "".join(f", {name}" for name in sorted(self._programs))
         return (
-            f"parsers {PARSERS}{programs}, {self._max_bytes} bytes, {self._timeout_s:g} s, "
+            f"parsers {PARSERS}{programs}, {self._options.pdf_reader}, {self._options.ocr}, "
+            f"{self._max_bytes} bytes, {self._timeout_s:g} s, "
             f"{self._memory_bytes} bytes of memory"
         )
 

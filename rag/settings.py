@@ -35,6 +35,9 @@ class Settings:
         realm: name that qualifies the principals of that issuer.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
+        pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
+        ocr: what recognises characters on pages without text: `rapidocr`, `tesseract` or `off`.
+        ocr_pages: pages of one document, at most, whose characters are recognised.
     """
 
     home: Path = Path(".kustos")
@@ -57,6 +60,9 @@ class Settings:
     realm: str = ""
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
+    pdf_reader: str = "pymupdf"
+    ocr: str = "rapidocr"
+    ocr_pages: int = 100
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Settings:

@@ -11,6 +11,7 @@ from time import perf_counter
 from eval.bench.figures import Figure, at_least, plain
 from eval.bench.made_files import Words, office, pdf
 from eval.parsing.bare import pymupdf_characters, unstructured_characters
+from ingest.bootstrap import open_pool
 from ingest.sandbox import ParserPool
 from rag.machine import processors
 from rag.settings import Settings
@@ -45,7 +46,7 @@ def _figures(
 ) -> Iterator[Figure]:
     all_of_them = len(files) * units_a_file
     workers = processors()
-    with _pool(settings, workers) as several, _pool(settings, 1) as one:
+    with open_pool(settings) as several, _one(settings) as one:
         runs = [
             lambda: _read(several, workers, files),
             lambda: _read(one, 1, files),
@@ -57,8 +58,8 @@ def _figures(
     yield plain(f"reading {what}: one parser process over the bare library", single / baseline, "times")
 
 
-def _pool(settings: Settings, workers: int) -> ParserPool:
-    return ParserPool(workers, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes)
+def _one(settings: Settings) -> ParserPool:
+    return ParserPool(1, timeout_s=settings.parse_timeout_s, max_bytes=settings.max_document_bytes)
 
 
 def _in_turn(runs: Sequence[Callable[[], object]]) -> list[float]:

@@ -23,8 +23,8 @@ class Isolated:
         timeout_s: wall time for one file; the first one also waits for the reader's start.
     """
 
-    def __init__(self, reader: str, timeout_s: float) -> None:
-        self.bare = reader
+    def __init__(self, library: str, timeout_s: float) -> None:
+        self._library = library
         self._timeout_s = timeout_s
         self._process: Pool | None = None
 
@@ -41,7 +41,7 @@ class Isolated:
         if self._process is None:
             context = multiprocessing.get_context("spawn")  # a fork would share what other threads hold
             self._process = context.Pool(1, maxtasksperchild=DOCUMENTS_A_PROCESS)
-        waiting = self._process.apply_async(_read, (self.bare, path))
+        waiting = self._process.apply_async(_read, (self._library, path))
         try:
             return waiting.get(self._timeout_s)
         except multiprocessing.TimeoutError:  # hanging, or dead: a pool does not tell

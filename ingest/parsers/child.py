@@ -1,4 +1,4 @@
-"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS [PROGRAM...]`.
+"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS OPTIONS [PROGRAM...]`.
 
 Confines itself and says what holds it, then takes question after question from standard input, which is a local
 socket, and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingest.parsers.confinement import allow_cpu, confine, empty_folder
+from ingest.parsers.options import ReadingOptions
 from ingest.parsers.registry import parse
 from ingest.parsers.wire import Wanted, encode_extraction, encode_ready, encode_refusal, send, take
 from rag.errors import DocumentRefused, RefusalReason
@@ -26,7 +27,8 @@ PAGES = "ingest.parsers.pages"
 
 
 def main() -> None:
-    memory_bytes, cpu_s, programs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    memory_bytes, cpu_s, programs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[4:]
+    options = ReadingOptions.from_word(sys.argv[3])
     folder = os.environ.get("PARSER_FOLDER", "")  # its own, and emptied: never one that others use
     questions, answers = _private_streams()
     sys.modules.update(dict.fromkeys(LEFT_OUT))  # type: ignore[arg-type]  # None makes importing it fail
@@ -36,7 +38,7 @@ def main() -> None:
     while question := take(questions):
         send(answers, question.number)
         allow_cpu(cpu_s)
-        send(answers, *_answer(question.data, question.wanted))
+        send(answers, *_answer(question.data, question.wanted, options))
         empty_folder(folder)
 
 
@@ -55,11 +57,11 @@ def _private_streams() -> tuple[socket.socket, BinaryIO]:
     return socket.socket(fileno=questions), os.fdopen(answers, "wb", buffering=0)
 
 
-def _answer(data: bytes, wanted: Wanted) -> list[bytes]:
+def _answer(data: bytes, wanted: Wanted, options: ReadingOptions) -> list[bytes]:
     try:
         if wanted.page:
-            return [b"{}", import_module(PAGES).render(data, wanted.page, wanted.width, wanted.marked)]
-        return encode_extraction(parse(data, wanted.name))
+            return [b"{}", import_module(PAGES).render(data, wanted.page, wanted.width, wanted.marked, options)]
+        return encode_extraction(parse(data, wanted.name, options))
     except DocumentRefused as refusal:
         return encode_refusal(refusal)
     except MemoryError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -32,6 +33,10 @@ FORMATS = {
     "BMP": FileKind.BMP,
 }
 """Pillow's names; it may try nothing else (it would start Ghostscript for PostScript)."""
+OTHER_SUFFIXES = frozenset(
+    (".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".odt", ".ods", ".odp", ".rtf", ".eml", ".msg", ".html")
+)
+"""Names under which nobody looks for an image: something went wrong, or is meant to (IN-12)."""
 MAX_PIXELS = 80_000_000  # A3 at 600 dots an inch
 MAX_PAGES = 500  # of a TIFF; other formats animate, and their first picture stands for all
 PAGE_SIDE_PT = 842.0  # what the longer side counts as: the distances between lines are measured in points
@@ -49,8 +54,10 @@ class ImageParser:
         """The text that is recognised in it; of a TIFF with several pages page by page.
 
         Raises:
-            DocumentRefused: too many pixels, damaged, or no text in it.
+            DocumentRefused: named as another kind of document, too many pixels, damaged, or no text in it.
         """
+        if PurePath(name).suffix.lower() in OTHER_SUFFIXES:
+            raise DocumentRefused(RefusalReason.UNSUPPORTED, "its content is an image, its name says something else")
         with _opened(data) as image:
             return extraction(_Frames(image), self._options, FORMATS[image.format or ""])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 PDF_READERS = {"pymupdf": "ingest.parsers.pdf", "pdfium": "ingest.parsers.pdfium"}
 """Module of each PDF reader; both offer `PdfParser` and `page_pixels`."""
@@ -26,3 +27,11 @@ class ReadingOptions:
     ocr: str = "rapidocr"
     ocr_pages: int = 100
     ocr_s: float = 40.0
+
+    def to_word(self) -> str:
+        """As one argument of a command; `from_word` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_word(cls, word: str) -> ReadingOptions:
+        return cls(**json.loads(word))

@@ -7,6 +7,7 @@ from importlib import import_module
 from ingest.extraction import Extraction, finished
 from ingest.parsers.base import Parser
 from ingest.parsers.detection import IMAGES, FileKind, detect
+from ingest.parsers.options import PDF_READERS, ReadingOptions
 from rag.errors import DocumentRefused, RefusalReason
 
 PARSERS = {
@@ -41,19 +42,21 @@ PARSERS = {
     FileKind.XZ: ("ingest.parsers.archive", "XzParser"),
     **dict.fromkeys(IMAGES, ("ingest.parsers.image", "ImageParser")),
 }
+PAGED = IMAGES | {FileKind.PDF}
+"""Read page by page, by recognition where there is no text; their parsers take the options."""
 UNTITLED = frozenset({FileKind.XLSX, FileKind.XLSB, FileKind.XLS, FileKind.ODS, FileKind.ZIP, FileKind.TAR})
 """A sheet's name names no workbook, nor a member its archive."""
 MAX_TEXT_CHARS = 20_000_000
 
 
-def parse(data: bytes, name: str) -> Extraction:
+def parse(data: bytes, name: str, options: ReadingOptions = ReadingOptions()) -> Extraction:  # noqa: B008  frozen
     """What the file holds, with clean texts. Nothing but DocumentRefused comes out, whatever goes in.
 
     Raises:
         DocumentRefused: with the reason an operator can act on.
     """
     try:
-        return _checked(parser_for(detect(data, name)).parse(data, name))
+        return _checked(parser_for(detect(data, name), options).parse(data, name))
     except DocumentRefused:
         raise
     except MemoryError as error:
@@ -62,9 +65,11 @@ def parse(data: bytes, name: str) -> Extraction:
         raise DocumentRefused(RefusalReason.PARSER_FAILED, f"the parser failed: {type(error).__name__}") from error
 
 
-def parser_for(kind: FileKind) -> Parser:
+def parser_for(kind: FileKind, options: ReadingOptions = ReadingOptions()) -> Parser:  # noqa: B008  frozen
     module, name = PARSERS[kind]
-    parser: Parser = getattr(import_module(module), name)()
+    chosen = {FileKind.PDF: PDF_READERS[options.pdf_reader]}.get(kind, module)
+    made = getattr(import_module(chosen), name)
+    parser: Parser = made(options) if kind in PAGED else made()
     return parser
 
 

@@ -42,6 +42,7 @@ MAX_NAME_BYTES = 2_000
 MAX_MARKED = 100
 MAX_QUESTION_BYTES = QUESTION.size + MAX_MARKED * BOX.size + MAX_NAME_BYTES
 MAX_DETAIL_CHARS = 300
+MAX_NOTICES = 20
 MAX_LINE_CHARS = 2_000
 
 
@@ -197,6 +198,7 @@ def encode_extraction(extraction: Extraction) -> list[bytes]:
         "author": extraction.author[:MAX_LINE_CHARS],
         "created_at": _utc(extraction.created_at),
         "modified_at": _utc(extraction.modified_at),
+        "notices": [each[:MAX_LINE_CHARS] for each in extraction.notices[:MAX_NOTICES]],
         "attachments": len(files),
     }
     parts = [json.dumps(head).encode(), elements]
@@ -230,6 +232,7 @@ def receive_extraction(answers: BinaryIO) -> Extraction:
             author=_line(head["author"]),
             created_at=_moment(head["created_at"]),
             modified_at=_moment(head["modified_at"]),
+            notices=_notices(head["notices"]),
             attachments=tuple(_attachments(answers, head["attachments"])),
         )
 
@@ -314,6 +317,12 @@ def _share(value: float) -> float:
     if not 0.0 <= value <= 1.0:  # nan is neither
         raise ValueError("a share is between 0 and 1")
     return value
+
+
+def _notices(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_NOTICES:
+        raise TypeError("notices are a short list")
+    return tuple(_line(each) for each in value)
 
 
 def _attachments(answers: BinaryIO, count: object) -> Iterator[Attachment]:

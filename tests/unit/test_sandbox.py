@@ -202,14 +202,14 @@ def test_only_a_child_that_may_start_the_program_starts_it() -> None:
     """Both with the real child: one asks for what it may not do, the pool asks one that may."""
     script = f"""
 import sys; from ingest.parsers import child, wire
-def parse(data, name):
-    if len(sys.argv) < 4: raise wire.NeedsProgram("converter", "install it")
+def parse(data, name, options):
+    if len(sys.argv) < 5: raise wire.NeedsProgram("converter", "install it")
     import subprocess
     return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "")
 child.parse = parse
 child.main()
 """
-    command = (sys.executable, "-c", script, "500000000", "60")
+    command = (sys.executable, "-c", script, "500000000", "60", "{}")
     with ParserPool(1, command=command, programs={}) as pool:
         assert refused(pool, "a.doc") is RefusalReason.UNSUPPORTED
         if not pool.measures().programs:
