@@ -29,7 +29,7 @@ NO_LANGUAGE = [""]  # switches its own language detection off; ours works on fin
 HEAD_CHARS = 100_000
 META = re.compile(r"<meta\s([^<>]*+)>", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"""([\w-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
-HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+HTML_TITLE = re.compile(r"<title[^<>]*+>([^<]*+)", re.IGNORECASE)
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 OTHER = (vendor.Header, vendor.Footer, vendor.Image, vendor.CodeSnippet, vendor.Address, vendor.EmailAddress)
 

@@ -32,7 +32,8 @@ FORMATS = {
     "WEBP": FileKind.WEBP,
     "BMP": FileKind.BMP,
 }
-"""Pillow's names; it may try nothing else (it would start Ghostscript for PostScript)."""
+"""Pillow's names. It may try nothing else: for PostScript it would start Ghostscript."""
+TRIED = [name for name in FORMATS if name != "MPO"]  # a JPEG of several pictures is opened as a JPEG
 OTHER_SUFFIXES = frozenset(
     (".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".odt", ".ods", ".odp", ".rtf", ".eml", ".msg", ".html")
 )
@@ -97,7 +98,7 @@ def _range(start: float, end: float, length: int) -> slice:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
-        with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+        with Image.open(io.BytesIO(data), formats=TRIED) as image:
             _refuse_large(image)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -53,6 +53,8 @@ def _field(head: str, name: str) -> str:
 
 
 def _plain(text: str) -> str:
+    """striprtf looks for the end of a field up to the end of its line, and whole documents are one line."""
+    text = text.replace("{\\field", "\n{\\field")
     return str(rtf_to_text(text, errors="replace"))  # type: ignore[no-untyped-call]
 
 

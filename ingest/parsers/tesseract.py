@@ -50,6 +50,7 @@ class Engine:
 
 
 def _line(found: Any, level: int) -> RecognisedLine | None:
-    box = found.BoundingBox(level)
+    if found.Empty(level):
+        return None
     text = (found.GetUTF8Text(level) or "").strip()
-    return RecognisedLine(text, Rect(*map(float, box)), found.Confidence(level) / 100) if box and text else None
+    return RecognisedLine(text, Rect(*map(float, found.BoundingBox(level))), found.Confidence(level) / 100)

@@ -173,7 +173,9 @@ class _Reader:
         elif name == "txbxContent":
             self._floating.append(child)
         elif name in self._notes:
-            self._referenced.extend(filter(None.__ne__, [self._notes[name].get(child.get(f"{W}id", ""))]))
+            note = self._notes[name].get(child.get(f"{W}id", ""))
+            if note is not None:
+                self._referenced.append(note)
         elif name == "AlternateContent":
             self._inline(next(child.iterchildren("{*}Choice"), child))
         else:

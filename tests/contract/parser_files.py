@@ -267,8 +267,11 @@ def mhtml() -> bytes:
     )
 
 
-def compound(streams: dict[str, bytes]) -> bytes:
-    """A compound file (MS-CFB) with these streams at its top; contents are padded to 4096 bytes, below which they move."""
+def compound(streams: dict[str, bytes], *, names_of_first: int = 1) -> bytes:
+    """A compound file (MS-CFB) with these streams at its top, the first of them under several names.
+
+    Contents are padded to 4096 bytes, as shorter ones are kept elsewhere.
+    """
     contents = {name: content.ljust(4096, b"\0") for name, content in streams.items()}
     sectors = [FAT]
     directory = [_entry("Root Entry", 5, 1 if contents else FREE, END, 0)]
@@ -277,8 +280,9 @@ def compound(streams: dict[str, bytes]) -> bytes:
         start, count = len(sectors), -(-len(content) // SECTOR)
         sectors += [*range(start + 1, start + count), END]
         body += content.ljust(count * SECTOR, b"\0")
-        right = i + 1 if i < len(contents) else FREE
-        directory.append(_entry(name, 2, FREE, start, len(content), right))
+        for n in range(names_of_first if i == 1 else 1):
+            right = len(directory) + 1 if len(directory) < len(contents) + names_of_first - 1 else FREE
+            directory.append(_entry(f"{name}{n or ''}", 2, FREE, start, len(content), right))
     start, count = len(sectors), -(-len(directory) * 128 // SECTOR)
     sectors += [*range(start + 1, start + count), END]
     body += b"".join(directory).ljust(count * SECTOR, b"\0")

@@ -167,6 +167,11 @@ def test_word_yields_what_a_reader_of_the_page_sees(body: str, text: str) -> Non
     assert text_of(parse(files.word_with(body), "a.docx")) == text
 
 
+def test_rich_text_of_one_line_with_many_links_is_read_without_delay() -> None:
+    link = rb'{\field{\*\fldinst{HYPERLINK "http://a.invalid"}}{\fldrslt{hier}}} und '
+    assert text_of(parse(rb"{\rtf1 " + link * 3_000 + b"}", "a.rtf")).count("hier") == 3_000
+
+
 def test_word_with_macros_is_read_without_them() -> None:
     types = files.member_of(files.word(), "[Content_Types].xml").replace(
         b"application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml",
@@ -380,6 +385,11 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
         lambda: files.declared_size(files.zipped({"a.txt": bytes(9_000_000)}), 10),
         "a.zip",
         RefusalReason.DAMAGED,
+    ),
+    "IN-04 streams that share their bytes": (
+        lambda: files.compound({"a": bytes(4096)}, names_of_first=60),
+        "a.msg",
+        RefusalReason.TOO_LARGE,
     ),
     "IN-04 the same bytes twice": (files.overlapping, "a.zip", RefusalReason.DAMAGED),
     "IN-04 too many members": (lambda: files.zipped({f"{i}.txt": b"x" for i in range(1_001)}), "a.zip", RefusalReason.TOO_LARGE),
