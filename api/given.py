@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doors import Doors
+from api.generations import Generations
 from ingest.bootstrap import Ingesting
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
@@ -28,6 +29,10 @@ def _ingesting(request: Request) -> Ingesting:
     return cast(Ingesting, request.app.state.ingesting)
 
 
+def _generations(request: Request) -> Generations:
+    return cast(Generations, request.app.state.generations)
+
+
 def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
@@ -36,4 +41,5 @@ TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
+TheGenerations = Annotated[Generations, Depends(_generations)]
 RequestId = Annotated[str, Depends(_request_id)]
