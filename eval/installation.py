@@ -127,7 +127,7 @@ def installed(
                 embedder=source,
                 lexical=kustos.lexical,
                 detector=kustos.detector,
-                chunker=Chunker(source.count_tokens),
+                chunker=Chunker.of_embedder(source),
                 parse=parse,
             )
             report = ingestion.sync(corpus, progress=progress)

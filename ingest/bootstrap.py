@@ -51,7 +51,7 @@ def _ingestion(
             embedder=embedder,
             lexical=lexical,
             detector=detector,
-            chunker=Chunker(embedder.count_tokens),
+            chunker=Chunker.of_embedder(embedder),
             parse=pool.parse,
             readers=workers,
             decided_by=pool.decided_by,
@@ -105,11 +105,13 @@ class Ingesting:
         self._busy.acquire()  # for good
 
 
-def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:
-    """The connector of a folder."""
+def filesystem_source(
+    settings: Settings, name: str, path: Path, *, cross_mounts: bool = False, poll: bool = False
+) -> Connector:
+    """The connector of a folder, see `connectors.filesystem`."""
     from connectors.filesystem import FilesystemConnector
 
-    return FilesystemConnector(name, path, max_bytes=settings.max_document_bytes)
+    return FilesystemConnector(name, path, max_bytes=settings.max_document_bytes, cross_mounts=cross_mounts, poll=poll)
 
 
 def rebuild(
