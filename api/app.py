@@ -12,6 +12,7 @@ from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.doors import LOOPBACK_NAMES, Doors, is_loopback
 from api.errors import add_error_handlers
+from api.generations import Generations
 from api.identity import check_demo
 from api.local_operator import LocalOperator
 from api.middleware import Envelope
@@ -69,6 +70,7 @@ def create_app(
     app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
+    app.state.generations = Generations()
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

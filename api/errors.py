@@ -36,6 +36,7 @@ class HttpError:
 
 _SERVER_FAULT = HttpError(500, "server_error", "Something went wrong here. The request id names it in the log.")
 _DOWN = HttpError(503, "server_error", "A part of the service does not answer right now. Try again in a moment.")
+_FULL = HttpError(503, "server_error", "Too many answers are being written right now. Try again in a moment.")
 _UNAUTHENTICATED = HttpError(
     401,
     "authentication_error",
@@ -54,6 +55,7 @@ HTTP_ERRORS: Mapping[type[errors.KustosError], HttpError] = {
     errors.SourceUnavailable: _DOWN,
     errors.ModelUnavailable: _DOWN,
     errors.StoreUnavailable: _DOWN,
+    errors.Overloaded: _FULL,
     errors.IndexMismatch: _SERVER_FAULT,
     errors.Misconfigured: _SERVER_FAULT,
     errors.DocumentRefused: _SERVER_FAULT,

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doors import Doors
+from api.generations import Generations
 from ingest.bootstrap import Ingesting
 from ingest.pages import PageImages
 from rag.access.scope import Caller
@@ -33,6 +34,10 @@ def _pages(request: Request) -> PageImages:
     return cast(PageImages, request.app.state.pages)
 
 
+def _generations(request: Request) -> Generations:
+    return cast(Generations, request.app.state.generations)
+
+
 def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
@@ -42,4 +47,5 @@ TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
+TheGenerations = Annotated[Generations, Depends(_generations)]
 RequestId = Annotated[str, Depends(_request_id)]

@@ -15,16 +15,6 @@ from rag.errors import Misconfigured
 SHUTDOWN_S = 10
 
 
-def run(app: ASGIApp, host: str, port: int) -> None:
-    """Serves until it is told to stop by SIGINT or SIGTERM.
-
-    Raises:
-        Misconfigured: the address cannot be listened on.
-    """
-    with listen(host, port) as listener:
-        run_on(app, listener)
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; with port 0 on a free port, which `getsockname` tells.
 
@@ -45,7 +35,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_on(app: ASGIApp, listener: socket.socket, on_stop: Callable[[], None] | None = None) -> None:
-    """As `run`, on a socket that is bound already.
+    """Serves on a listening socket until it is told to stop by SIGINT or SIGTERM.
 
     Args:
         on_stop: called in the signal's handler, before open connections are waited for; must return at once.

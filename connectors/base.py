@@ -40,8 +40,6 @@ class Item:
         item_id: the source's own id of it, encodable as UTF-8; see the connector for what it survives.
         uri: what a reader sees as its place; never a path or address of the server.
         name: for display, Unicode NFC; never an identity.
-        media_type_hint: from the name alone, so not to be trusted; None where the name does not tell.
-        size: bytes when listed.
         change_token: opaque; differs whenever the content may have changed.
         acl_reference: the place that governs it, a key of `Listing.access`. Many items share one, because taking a
             right away is one row in the catalog per governing place (`rag.documents.acl_id`).
@@ -50,8 +48,6 @@ class Item:
     item_id: str
     uri: str
     name: str
-    media_type_hint: str | None
-    size: int
     modified_at: datetime
     change_token: str
     acl_reference: str

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import mimetypes
 import os
 import stat
 import threading
@@ -205,7 +204,6 @@ class _Walk:
         self._source = source
         self._rights = rights
         self._device = device
-        self._types = mimetypes.MimeTypes()  # built-in tables only, so that a listing is the same on every machine
         self.items: list[Item] = []
         self.access: dict[str, AccessEntry] = {}
         self.unavailable: dict[str, str] = {}
@@ -284,8 +282,6 @@ class _Walk:
                 item_id=item_id,
                 uri=uri(self._source, item_id),
                 name=displayed(name),
-                media_type_hint=self._types.guess_type(displayed(name))[0],
-                size=status.st_size,
                 modified_at=_moment(status.st_mtime_ns),
                 change_token=_token(status),
                 acl_reference=place.reference,

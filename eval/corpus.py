@@ -68,8 +68,6 @@ class Corpus:
             item_id=document.id,
             uri=document.id,
             name=document.title or document.id,
-            media_type_hint=None,
-            size=len(content),
             modified_at=_LONG_AGO,
             change_token=hashlib.sha256(content).hexdigest(),
             acl_reference=self._place(document),

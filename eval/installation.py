@@ -127,7 +127,7 @@ def installed(
                 kustos.index_writer,
                 embedder=source,
                 lexical=kustos.lexical,
-                reader=DocumentReader(own.tenant, parse, Chunker(source.count_tokens), kustos.detector),
+                reader=DocumentReader(own.tenant, parse, Chunker.of_embedder(source), kustos.detector),
             )
             report = ingestion.sync(corpus, progress=progress)
             ids = {document_id(own.tenant, SOURCE, each): each for each in corpus.ids}

@@ -78,7 +78,7 @@ def _ingestion(
         embedder=embedder,
         lexical=lexical,
         reader=DocumentReader(
-            settings.tenant, pool.parse, Chunker(embedder.count_tokens), detector, decided_by=pool.decided_by
+            settings.tenant, pool.parse, Chunker.of_embedder(embedder), detector, decided_by=pool.decided_by
         ),
         readers=processors(),
         stop=stop,
@@ -147,11 +147,13 @@ def open_pages(kustos: Kustos, pool: ParserPool) -> PageImages:
     return PageImages(kustos.records.writer, partial(filesystem_source, settings), parse=pool.parse, render=pool.render)
 
 
-def filesystem_source(settings: Settings, name: str, path: Path) -> Connector:
-    """The connector of a folder."""
+def filesystem_source(
+    settings: Settings, name: str, path: Path, *, cross_mounts: bool = False, poll: bool = False
+) -> Connector:
+    """The connector of a folder, see `connectors.filesystem`."""
     from connectors.filesystem import FilesystemConnector
 
-    return FilesystemConnector(name, path, max_bytes=settings.max_document_bytes)
+    return FilesystemConnector(name, path, max_bytes=settings.max_document_bytes, cross_mounts=cross_mounts, poll=poll)
 
 
 def rebuild(

@@ -11,12 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 from llama_index.core.node_parser import SentenceSplitter
 
 from ingest.extraction import Element, ElementKind, Extraction, Span, extracted_text
 from rag.documents import Chunk, chunk_id, content_hash, indexed_text
+from rag.ports import Embedder
 
+CHUNK_TOKENS = 320  # more dilute a passage; a model that reads fewer tokens decides itself
+SPECIAL_TOKENS = 2  # that a model puts around a text
+OVERLAP_SHARE = 1 / 8
 MIN_TOKENS = 64
 MAX_PATH_SHARE = 1 / 3  # of a chunk's tokens; what is above it loses its outermost headings
 TOKENS_BETWEEN = 2  # at most, for the blank line between two elements
@@ -59,12 +64,23 @@ class Chunker:
         overlap: tokens, at most, that a chunk repeats of the one before where a long text had to be cut.
     """
 
-    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int = 320, overlap: int = 40) -> None:
+    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int, overlap: int) -> None:
         if max_tokens < MIN_TOKENS or not 0 <= overlap <= max_tokens // 4:
             raise ValueError(f"max_tokens is at least {MIN_TOKENS}, overlap at most a quarter of it")
         self._count = count_tokens
         self._max_tokens = max_tokens
         self._overlap = overlap
+
+    @classmethod
+    def of_embedder(cls, embedder: Embedder) -> Self:
+        """Chunks that this embedder reads whole, with its prefix.
+
+        Raises:
+            ValueError: it reads too few tokens for that.
+        """
+        room = embedder.max_tokens - SPECIAL_TOKENS - embedder.count_tokens(embedder.profile.document_prefix)
+        tokens = min(CHUNK_TOKENS, room)
+        return cls(embedder.count_tokens, tokens, int(tokens * OVERLAP_SHARE))
 
     def chunk(self, document_id: str, extraction: Extraction, detect_language: DetectLanguage) -> list[Chunk]:
         """The document's chunks in reading order.

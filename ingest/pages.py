@@ -67,7 +67,7 @@ class PageImages:
         listed = self._catalog.listed(document.parent_id or document.id)
         if listed is None or not listed.root:
             raise NotFound(f"the source of document {document.id!r} keeps no pages")
-        item = Item(listed.item_id, document.uri, document.title, None, document.bytes, _THEN, listed.change_token, "")
+        item = Item(listed.item_id, document.uri, document.title, _THEN, listed.change_token, "")
         try:
             data = self._open_source(document.source, Path(listed.root)).fetch(item)
             if document.parent_id:

@@ -99,11 +99,6 @@ class Plan:
     def access(self) -> tuple[AccessChange, ...]:
         return self.tightening + self.loosening
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return not (self.access or self.regoverned or self.gone or self.changed or self.new)
-
 
 def plan(
     known: Iterable[KnownDocument],

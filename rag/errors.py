@@ -11,7 +11,8 @@
     ├── Unavailable              a part that is needed to decide or to answer is down              (503)
     │   ├── SourceUnavailable    a source cannot be listed now; nothing may be concluded from it
     │   ├── ModelUnavailable     a model is not present or its runtime does not answer
-    │   └── StoreUnavailable     catalog or index cannot be reached, or is locked
+    │   ├── StoreUnavailable     catalog or index cannot be reached, or is locked
+    │   └── Overloaded           as much of this kind is being done as may be at a time; nothing is broken
     ├── IndexMismatch            the index was built with another embedding model or schema
     ├── Misconfigured            a setting is missing, unsafe or contradictory; the service refuses to start
     └── DocumentRefused          one document could not be read; carries a typed reason
@@ -73,6 +74,10 @@ class ModelUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
 
 
 class IndexMismatch(KustosError):

@@ -44,7 +44,7 @@ class MemorySource:
         self._edits += 1
         text = "\n".join((text, *inside))
         token, data = str(self._edits), text.encode()
-        item = Item(name, f"file://{self.source}/{name}", name, "text/plain", len(data), _THEN, token, place)
+        item = Item(name, f"file://{self.source}/{name}", name, _THEN, token, place)
         self._items[name] = (item, data)
         self.rights.setdefault(place, Acl.nobody())
 
@@ -79,7 +79,7 @@ class MemorySource:
 
 
 def _with_token(item: Item, token: str) -> Item:
-    return Item(item.item_id, item.uri, item.name, None, item.size, item.modified_at, token, item.acl_reference)
+    return Item(item.item_id, item.uri, item.name, item.modified_at, token, item.acl_reference)
 
 
 def parse_lines(data: bytes, name: str) -> Extraction:

@@ -113,6 +113,8 @@ def serve(host: str | None, port: int | None) -> None:
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[PATH...]")
 @click.option("--source", metavar="NAME", help="Name of the source; part of every document's address, so keep it.")
 @click.option("--watch", is_flag=True, help="Stay and take in changes as they happen.")
+@click.option("--poll", is_flag=True, help="Watch by looking at every file: for NFS and SMB, which tell of no changes.")
+@click.option("--cross-mounts", is_flag=True, help="Also take in file systems that are mounted inside a folder.")
 @click.option("--confirm-deletions", is_flag=True, help="Believe a source that suddenly lost most of its documents.")
 @click.option("--moved", is_flag=True, help="Accept that a source is in another folder than before.")
 @click.option(
@@ -120,10 +122,13 @@ def serve(host: str | None, port: int | None) -> None:
 )
 @JSON
 @typed_failures
-def ingest(
+def ingest(  # noqa: PLR0913  the options of a command, each by its name
+    *,
     paths: tuple[Path, ...],
     source: str | None,
     watch: bool,
+    poll: bool,
+    cross_mounts: bool,
     confirm_deletions: bool,
     moved: bool,
     rebuild: bool,
@@ -143,9 +148,16 @@ def ingest(
             return
     if not paths or not source:
         raise click.UsageError("name at least one folder, and its source with --source NAME")
-    sources = ingesting.named(paths, source)
+    if poll and not watch:
+        raise click.UsageError("--poll is a way to watch, so it needs --watch")
     ingesting.ingest(
-        settings(), sources, confirm_deletions=confirm_deletions, moved=moved, watched=watch, as_json=as_json
+        settings(),
+        ingesting.named(paths, source),
+        confirm_deletions=confirm_deletions,
+        moved=moved,
+        cross_mounts=cross_mounts,
+        watching="poll" if poll else "events" if watch else None,
+        as_json=as_json,
     )
 
 

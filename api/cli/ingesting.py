@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import httpx
@@ -48,26 +49,27 @@ def ingest(
     *,
     confirm_deletions: bool,
     moved: bool,
-    watched: bool,
+    cross_mounts: bool,
+    watching: Literal["events", "poll"] | None,
     as_json: bool,
 ) -> None:
-    """One sync of each source, with progress on stderr and the reports on stdout. `watched` goes on with changes.
+    """One sync of each source, with progress on stderr and the reports on stdout. `watching` goes on with changes.
 
     Raises:
         KustosError: the first sync that failed; what was committed before stays.
         SystemExit: Ctrl-C or SIGTERM, outside of watching; likewise.
     """
     with connect(settings) as client:
+        take_in = partial(sync, client, settings, cross_mounts=cross_mounts)
         try:
             _print(
-                [sync(client, settings, *each, confirm_deletions=confirm_deletions, moved=moved) for each in sources],
-                as_json=as_json,
+                [take_in(*each, confirm_deletions=confirm_deletions, moved=moved) for each in sources], as_json=as_json
             )
         except KeyboardInterrupt:
             note(INTERRUPTED)
             raise SystemExit(INTERRUPTED_STATUS) from None
-        if watched:
-            _watch(client, settings, sources, as_json=as_json)
+        if watching:
+            _watch(settings, sources, take_in, poll=watching == "poll", as_json=as_json)
 
 
 def sync(
@@ -78,6 +80,7 @@ def sync(
     *,
     confirm_deletions: bool = False,
     moved: bool = False,
+    cross_mounts: bool = False,
 ) -> dict[str, Any]:
     """The report of one sync, see `ingest.pipeline.SyncReport`.
 
@@ -85,7 +88,13 @@ def sync(
         KustosError: it failed; the message says why.
         Unavailable: the service ended before it had reported.
     """
-    body = {"source": name, "path": str(path), "confirm_deletions": confirm_deletions, "moved": moved}
+    body = {
+        "source": name,
+        "path": str(path),
+        "confirm_deletions": confirm_deletions,
+        "moved": moved,
+        "cross_mounts": cross_mounts,
+    }
     with (
         client.stream(
             "POST", "/v1/operator/ingest", json=body, headers=operator(settings), timeout=SYNC_TIMEOUT_S
@@ -102,17 +111,24 @@ def sync(
     raise Unavailable(f"the sync of {name} broke off without a word; what it committed stays. Run it again")
 
 
-def _watch(client: httpx.Client, settings: Settings, sources: Sequence[Source], *, as_json: bool) -> None:
+def _watch(
+    settings: Settings,
+    sources: Sequence[Source],
+    take_in: Callable[[str, Path], dict[str, Any]],
+    *,
+    poll: bool,
+    as_json: bool,
+) -> None:
     from api.cli.watching import watch
     from ingest.bootstrap import filesystem_source
 
     paths = dict(sources)
 
-    def take_in(connector: Connector) -> None:
-        _print([sync(client, settings, connector.source, paths[connector.source])], as_json=as_json)
+    def tell(connector: Connector) -> None:
+        _print([take_in(connector.source, paths[connector.source])], as_json=as_json)
 
     note(f"watching {', '.join(map(str, paths.values()))}; stop with Ctrl-C")
-    watch([filesystem_source(settings, *each) for each in sources], take_in, threading.Event())
+    watch([filesystem_source(settings, *each, poll=poll) for each in sources], tell, threading.Event())
 
 
 def _print(reports: Sequence[dict[str, Any]], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 
@@ -22,7 +22,7 @@ from starlette.types import Send
 from api import openai_chat
 from api.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
-from api.given import RequestId, TheCaller, TheKustos
+from api.given import RequestId, TheCaller, TheGenerations, TheKustos
 from api.openai_chat import ChatRequest, Head
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
@@ -40,11 +40,17 @@ CLIENT_CLOSED = 499  # nobody reads it; it is for the log
 
 @router.post("/v1/chat/completions", summary="A cited answer to a question", response_model=None)
 async def chat(
-    body: ChatRequest, request: Request, kustos: TheKustos, caller: TheCaller, request_id: RequestId
+    body: ChatRequest,
+    request: Request,
+    *,
+    kustos: TheKustos,
+    generations: TheGenerations,
+    caller: TheCaller,
+    request_id: RequestId,
 ) -> Response:
     """OpenAI's shape. The extension field `kustos` (of the message, or of a stream's last chunk) has the citations."""
     answer = await run_in_threadpool(kustos.answering.ask, caller, body.inquiry(), request_id)
-    pieces = pieces_of(answer.pieces)
+    pieces = generations.pieces(answer.pieces)
     first = await anext(pieces, "")
     head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
     cite = partial(cited_now, kustos, caller, answer, request_id)
@@ -82,16 +88,6 @@ class EventStream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         async with aclosing(self._content):
             await super().stream_response(send)
-
-
-async def pieces_of(answer: Iterator[str]) -> AsyncGenerator[str]:
-    """The pieces, each made in a thread. Closing it closes `answer`, which ends the generation."""
-    try:
-        while (piece := await run_in_threadpool(next, answer, None)) is not None:
-            yield piece
-    finally:
-        if isinstance(answer, Generator):
-            answer.close()
 
 
 async def events(head: Head, first: str, pieces: AsyncGenerator[str], cite: Cite) -> AsyncGenerator[str]:

@@ -39,6 +39,7 @@ class IngestRequest(BaseModel):
     path: str = Field(min_length=1, max_length=4_000)
     confirm_deletions: bool = False
     moved: bool = False
+    cross_mounts: bool = False
 
 
 @router.post("/v1/operator/ingest", summary="Bring a folder's documents and rights up to date")
@@ -50,7 +51,7 @@ def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> S
     path = Path(body.path)
     if not path.is_absolute():
         raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
-    connector = filesystem_source(kustos.records.settings, body.source, path)
+    connector = filesystem_source(kustos.records.settings, body.source, path, cross_mounts=body.cross_mounts)
     told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def run() -> None:

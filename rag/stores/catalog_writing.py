@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
@@ -348,13 +348,6 @@ class CatalogWriter:
             for row in connection.execution_options(yield_per=1_000).execute(statement):
                 source, place, allow, deny = row[width:]
                 yield chunk(row[:width]), source, place, acl(allow, deny)
-
-    def chunk_count(self) -> int:
-        """Number of current chunks of the tenant."""
-        mine = select(documents.c.id).where(documents.c.tenant == self._tenant)
-        with self._catalog.reading() as connection:
-            statement = select(func.count()).select_from(chunks).where(chunks.c.document_id.in_(mine))
-            return int(connection.execute(statement).scalar_one())
 
     def _commit(self, connection: Connection, new: NewVersion, now: datetime) -> None:
         about = new.document

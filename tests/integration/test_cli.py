@@ -119,7 +119,7 @@ def _with_a_service_that_does_not_answer(home: Path) -> None:
     [
         (_without_its_index, "index", "kustos ingest --rebuild"),
         (_open_to_others, "home", "chmod 700"),
-        (_with_a_service_that_does_not_answer, "index", "does not answer"),
+        (_with_a_service_that_does_not_answer, "index", "is running and busy"),
     ],
 )
 def test_doctor_names_what_is_wrong_and_what_to_do_and_mends_nothing_itself(

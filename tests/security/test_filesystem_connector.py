@@ -20,9 +20,11 @@ from watchfiles._rust_notify import RustNotify
 from connectors import filesystem
 from connectors.base import Item, ItemChanged, ItemGone, Listing
 from connectors.filesystem import MARKER, MAX_DEPTH, FilesystemConnector
+from ingest.bootstrap import filesystem_source
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal
 from rag.errors import DocumentRefused, KustosError, RefusalReason, SourceUnavailable
+from rag.settings import Settings
 
 T = TypeVar("T")
 
@@ -209,9 +211,10 @@ def test_in_11_prefix_twin_of_the_root_is_another_source(root: Path) -> None:
 
 def test_in_11_another_file_system_mounted_below_the_root_is_walked_only_if_configured(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from connectors.filesystem import FilesystemConnector as F\n"
+        "import sys; from pathlib import Path; from rag.settings import Settings\n"
+        "from ingest.bootstrap import filesystem_source\n"
         "for cross in (False, True):\n"
-        "    listing = F('s', Path(sys.argv[1]), max_bytes=9, cross_mounts=cross).list()\n"
+        "    listing = filesystem_source(Settings(), 's', Path(sys.argv[1]), cross_mounts=cross).list()\n"
         "    print([item.item_id for item in listing.items], dict(listing.unavailable))\n"
     )
     mount = (
@@ -763,6 +766,19 @@ def test_watch_hints_at_a_change_in_a_subfolder_and_looks_into_no_link(root: Pat
         thread.join()
     assert len(hints) == 2
     assert str(outside) not in str(connector(root)._folders())
+
+
+def test_a_share_that_tells_of_no_changes_is_watched_by_polling(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def watches(folders: list[str], **options: Any) -> RustNotify:
+        asked.append(options["force_polling"])
+        return RustNotify(folders, **options)
+
+    monkeypatch.setattr(filesystem, "RustNotify", watches)
+    for poll in (False, True):
+        next(filesystem_source(Settings(), "share", root, poll=poll).watch(threading.Event(), 60))
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(

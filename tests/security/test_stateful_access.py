@@ -45,6 +45,7 @@ from rag.access.scope import AccessScope, Caller
 from rag.documents import Passage, acl_id, document_id
 from rag.errors import NotFound, SourceUnavailable
 from rag.retrieval import MAX_PASSAGES, Mode, Request
+from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter, Place
 from tests.memory_source import UNREADABLE
 from tests.security.reference import EVERYONE, Rights, Sidecar, may_read
@@ -271,9 +272,9 @@ class Histories(RuleBasedStateMachine):
 
     def _check_nothing_left_over(self) -> None:
         """Every chunk has its point, every point its chunk, and no task is open."""
-        writer = CatalogWriter(self.stores.catalog, TENANT)
-        assert self.stores.points() == writer.chunk_count()
-        assert not writer.tasks()
+        status = CatalogStatus(self.stores.catalog, TENANT)
+        assert self.stores.points() == status.passages()
+        assert not status.open_tasks()
 
     # What callers see
 

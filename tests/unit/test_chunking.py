@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ingest.chunking import Chunker
 from ingest.extraction import Element, ElementKind, Extraction, clean, extracted_text, finished
 from rag.documents import Chunk
+from tests.fakes import WordEmbedder
 
 TITLE, HEADING, PARAGRAPH = ElementKind.TITLE, ElementKind.HEADING, ElementKind.PARAGRAPH
 
@@ -182,7 +184,21 @@ def test_in_14_the_same_text_twice_gives_two_ids_and_one_content_hash() -> None:
 
 def test_a_budget_that_no_text_fits_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens"):
-        Chunker(words, 10)
+        Chunker(words, 10, 0)
+
+
+class ReadingLittle(WordEmbedder):
+    max_tokens = 100
+    profile = replace(WordEmbedder.profile, document_prefix="search document: ")
+
+
+@pytest.mark.parametrize(("embedder", "longest"), [(ReadingLittle(), 96), (WordEmbedder(), 320)])
+def test_a_chunk_is_never_longer_than_its_model_reads_with_prefix_and_special_tokens(
+    embedder: WordEmbedder, longest: int
+) -> None:
+    extraction = Extraction("", (paragraph(sentences(300)),), "text/plain")
+    found = Chunker.of_embedder(embedder).chunk("document", extraction, german)
+    assert 0.8 * longest <= max(embedder.count_tokens(each.indexed_text) for each in found) <= longest
 
 
 # Properties ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from typing import Any
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from api.cli.commands import kustos
 from api.cli.ingesting import sync
 from api.cli.output import plain, typed_failures
 from api.cli.watching import follow, watch
@@ -24,6 +26,24 @@ def answering(*events: dict[str, Any]) -> httpx.Client:
     """A service that tells these events of a sync, and then no more."""
     lines = "".join(json.dumps(each) + "\n" for each in events)
     return httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=lines)), base_url="http://x")
+
+
+def test_mounts_are_crossed_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["cross_mounts"])
+        return httpx.Response(200, text=json.dumps({"event": "done", "report": {}}) + "\n")
+
+    client = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://x")
+    for crossing in (False, True):
+        sync(client, Settings(home=tmp_path), "share", tmp_path, cross_mounts=crossing)
+    assert asked == [False, True]
+
+
+def test_polling_without_watching_is_wrong_usage(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(kustos, ["ingest", str(tmp_path), "--source", "share", "--poll"])
+    assert (ran.exit_code, "--watch" in ran.output) == (2, True)
 
 
 def test_a_sync_that_ends_without_a_word_is_no_success(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Slow answers, and what goes on beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+
+import anyio.to_thread
+import httpx
+import pytest
+
+from api.errors import RETRY_AFTER_S
+from api.generations import Generations
+from rag.access.principals import EVERYONE_IN_TENANT
+from rag.errors import ModelUnavailable, Overloaded
+from tests.library import Library, Written, open_library, person
+
+REPORT = Written("report.txt", ["The report about lorries."], frozenset({EVERYONE_IN_TENANT}))
+ANN = person("ann")
+PATIENCE_S = 30
+
+
+class SlowModel:
+    """Writes a piece and waits for `go_on` before the next one."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.writing = threading.Semaphore(0)
+
+    def answer(self, *_: object) -> Iterator[str]:
+        self.writing.release()
+        assert self.go_on.wait(PATIENCE_S)
+        yield "slow [1]"
+
+
+@pytest.fixture
+def library(tmp_path) -> Library:
+    return open_library(tmp_path / "home", REPORT)
+
+
+@pytest.fixture
+def model(library) -> Iterator[SlowModel]:
+    slow = SlowModel()
+    library.answerer.answer = slow.answer  # type: ignore[method-assign]
+    yield slow
+    slow.go_on.set()
+
+
+def run(library: Library, most: int, scene: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+    """Plays `scene` with a service that writes `most` answers at a time."""
+
+    async def played() -> None:
+        app = library.app()
+        app.state.generations = Generations(most)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=ANN) as client:
+            await asyncio.wait_for(scene(client), PATIENCE_S)
+
+    asyncio.run(played())
+
+
+def ask(client: httpx.AsyncClient, *, stream: bool = False) -> asyncio.Task[httpx.Response]:
+    body = {"model": "extractive", "stream": stream, "messages": [{"role": "user", "content": "lorries"}]}
+    return asyncio.create_task(client.post("/v1/chat/completions", json=body))
+
+
+async def written(model: SlowModel) -> None:
+    while not model.writing.acquire(blocking=False):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_slow_answers_take_no_thread_from_searches_and_from_readiness(library, model, stream) -> None:
+    async def scene(client: httpx.AsyncClient) -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+        slow = [ask(client, stream=stream) for _ in range(3)]
+        for _ in slow:
+            await written(model)
+        assert (await client.post("/v1/search", json={"query": "lorries"})).json()["passages"]
+        assert (await client.get("/readyz")).status_code == 200
+        model.go_on.set()
+        assert [each.status_code for each in await asyncio.gather(*slow)] == [200, 200, 200]
+
+    run(library, 3, scene)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_too_many_is_refused_at_once_and_one_after_the_others_is_not(library, model, stream) -> None:
+    async def scene(client: httpx.AsyncClient) -> None:
+        slow = ask(client, stream=stream)
+        await written(model)
+        refused = await ask(client, stream=stream)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert refused.headers["Retry-After"] == str(RETRY_AFTER_S)
+        model.go_on.set()
+        assert "slow" in (await slow).text
+        assert "slow" in (await ask(client, stream=stream)).text
+
+    run(library, 1, scene)
+
+
+def test_an_answer_that_fails_makes_room_for_the_next(library) -> None:
+    async def scene(client: httpx.AsyncClient) -> None:
+        library.answerer.failure = ModelUnavailable("gone")
+        assert (await ask(client)).json()["error"]["code"] == "model_unavailable"
+        library.answerer.failure = None
+        assert (await ask(client)).status_code == 200
+
+    run(library, 1, scene)
+
+
+def test_an_answer_that_is_left_in_the_middle_makes_room_for_the_next() -> None:
+    async def leave() -> None:
+        generations = Generations(most=1)
+        first = generations.pieces(iter("ab"))
+        assert await anext(first) == "a"
+        with pytest.raises(Overloaded):
+            await anext(generations.pieces(iter("c")))
+        await first.aclose()
+        assert [each async for each in generations.pieces(iter("de"))] == ["d", "e"]
+
+    asyncio.run(leave())
