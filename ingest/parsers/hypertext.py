@@ -1,22 +1,20 @@
 """Web pages and Markdown through `unstructured`; its only importer.
 
-`unstructured` 0.27 wants two things that Kustos forbids. It downloads a spaCy model at its first sentence: a blank
-pipeline takes its place, which costs only guesses about element kinds that are not used here. And it reports home at
-import: the environment that the sandbox gives to its children tells it not to.
+`unstructured` 0.27 guesses from a text whether it is prose, an address or nothing: for that it downloads a spaCy model,
+and it drops what has a single character, say the 7 of a form. None of it is wanted here, so `_kind_of` takes the place
+of the guess. And it reports home at import: the environment that the sandbox gives to its children tells it not to.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from html import unescape
 
-import spacy
 from unstructured.documents import elements as vendor
-from unstructured.nlp import tokenize
-from unstructured.partition.html import partition_html
+from unstructured.partition.html import parser, partition_html
 from unstructured.partition.md import partition_md
+from unstructured.partition.text_type import is_bulleted_text
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
@@ -34,14 +32,11 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 OTHER = (vendor.Header, vendor.Footer, vendor.Image, vendor.CodeSnippet, vendor.Address, vendor.EmailAddress)
 
 
-@cache
-def _sentences_only() -> spacy.language.Language:
-    pipeline = spacy.blank("xx")
-    pipeline.add_pipe("sentencizer")
-    return pipeline
+def _kind_of(text: str) -> type[vendor.Text]:
+    return vendor.ListItem if is_bulleted_text(text) else vendor.Text
 
 
-tokenize._get_nlp = _sentences_only
+parser.derive_element_type_from_text = _kind_of
 
 
 class HtmlParser:

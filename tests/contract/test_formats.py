@@ -84,6 +84,11 @@ YIELDS: dict[str, tuple[Callable[[], bytes], str, list[tuple[ElementKind, str]]]
             (TABLE, "Ort | Satz | Zahl\nOrt: Kiel | Satz: drei | Zahl: 4"),
         ],
     ),
+    "a page whose value is one character": (
+        lambda: b"<h2>Bestellung</h2><div>Personen</div><div>5</div>",
+        "a.html",
+        [(HEADING, "Bestellung"), (PARAGRAPH, "Personen"), (PARAGRAPH, "5")],
+    ),
     "a web page in one file": (files.mhtml, "a.mht", [(HEADING, "Speiseplan"), (PARAGRAPH, "Grünkohl")]),
     "reStructuredText": (
         lambda: (
