@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING
 from rag.machine import processors
 
 if TYPE_CHECKING:
+    from eval.datasets import Dataset
     from eval.leakage import AccessReport
+    from eval.originals import Originals
     from eval.parsing.run import ParsingReport
     from eval.run import RetrievalReport
     from rag.settings import Settings
 
 
-def run_retrieval(settings: Settings, folder: Path, split: str, retriever: str) -> RetrievalReport:
+def run_retrieval(
+    settings: Settings, folder: Path, split: str, retriever: str, originals: Path | None = None
+) -> RetrievalReport:
     """Measures one way of searching (`rag.retrieval.Mode`) over a dataset in BEIR layout.
 
+    Args:
+        originals: folder with files that documents were cut from, which are read in their place.
+
     Raises:
-        BadDataset: the folder cannot be used.
+        BadDataset: a folder cannot be used.
         ModelUnavailable: the embedding model is not here.
     """
     from eval.datasets import load_dataset
@@ -29,8 +36,18 @@ def run_retrieval(settings: Settings, folder: Path, split: str, retriever: str) 
     from rag.retrieval import Mode
 
     dataset = load_dataset(folder, split)
+    files = _read_originals(settings, originals, dataset) if originals else None
     with progress_bars("questions", len(dataset.queries)) as bars:
-        return evaluate_retrieval(settings, dataset, Mode(retriever), bars)
+        return evaluate_retrieval(settings, dataset, Mode(retriever), bars, files)
+
+
+def _read_originals(settings: Settings, folder: Path, dataset: Dataset) -> Originals:
+    from eval.originals import files_in, read_originals
+    from eval.progress import progress_bar
+    from ingest.bootstrap import open_pool
+
+    with progress_bar("reading files", len(files_in(folder))) as advance, open_pool(settings) as pool:
+        return read_originals(folder, dataset.documents, pool.parse, advance)
 
 
 def run_access(settings: Settings, folder: Path) -> AccessReport:

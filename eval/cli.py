@@ -48,22 +48,39 @@ def evaluate() -> None:
     help="Search by meaning, by words, or by both as in kustos search.",
 )
 @click.option("--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv.")
+@click.option(
+    "--originals",
+    type=click.Path(path_type=Path),
+    metavar="SUBFOLDER",
+    help="Files that documents were cut from, read in their place; below FOLDER, or a path.",
+)
 @JSON
 @click.pass_obj
-def retrieval(settings: Callable[[], Settings], folder: Path, retriever: str, split: str, as_json: bool) -> None:
+def retrieval(
+    settings: Callable[[], Settings],
+    folder: Path,
+    retriever: str,
+    split: str,
+    originals: Path | None,
+    as_json: bool,
+) -> None:
     """Ask every judged query of FOLDER and measure where the relevant documents come.
 
     Documents are ranked by their best passage. nDCG@10 rewards relevant documents early, R@10 is the share of them
-    among the first ten, MRR@10 is one over the rank of the first.
+    among the first ten, MRR@10 is one over the rank of the first. With the original files the same figures measure
+    reading and search together.
     """
+    files = originals and _subfolder(folder, originals, "--originals")
     with _typed_failures():
-        report = run_retrieval(settings(), folder, split, retriever)
+        report = run_retrieval(settings(), folder, split, retriever, files)
     for each in report.refused[:SHOWN]:
         click.echo(f"not taken in: {each}", err=True)
     if as_json:
         _print_json(report.as_json())
         return
     click.echo(f"{report.dataset}: {report.documents} documents, {report.queries} queries, {report.seconds} s")
+    if report.from_originals is not None:
+        click.echo(f"{report.from_originals} of the documents were read out of their original files")
     measures = "   ".join(f"{name} {value:.4f}" for name, value in report.measures.items())
     click.echo(f"{report.retriever} ({report.model})   {measures}")
 
@@ -130,7 +147,7 @@ def parse(
     if plot and not reference:
         raise click.UsageError("--plot draws the comparison with references; add --reference")
     with _typed_failures():
-        report = run_parse(settings(), folder, manifest, reference and _reference_folder(folder, reference))
+        report = run_parse(settings(), folder, manifest, reference and _subfolder(folder, reference, "--reference"))
     if plot:
         try:
             plot_parsing(report, plot)
@@ -144,11 +161,11 @@ def parse(
         raise SystemExit(1)
 
 
-def _reference_folder(folder: Path, named: Path) -> Path:
+def _subfolder(folder: Path, named: Path, option: str) -> Path:
     for found in (folder / named, named):
         if found.is_dir():
             return found
-    raise click.BadParameter(f"neither {folder / named} nor {named} is a folder", param_hint="--reference")
+    raise click.BadParameter(f"neither {folder / named} nor {named} is a folder", param_hint=option)
 
 
 @contextmanager

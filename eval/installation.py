@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from connectors.base import Connector
 from eval.corpus import SOURCE, Corpus, parse
 from eval.leakage import Opened
+from eval.originals import Originals
 from ingest.chunking import Chunker
 from ingest.pipeline import Ingestion
 from ingest.progress import SyncProgress
-from ingest.reading import DocumentReader
+from ingest.reading import DocumentReader, Parse
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos, open_kustos
-from rag.documents import IndexProfile, Question, document_id
+from rag.documents import IndexProfile, Passage, Question, document_id
 from rag.errors import NotFound
 from rag.ports import Embedder, OnProgress, Vectors
 from rag.retrieval import MAX_PASSAGES
@@ -70,6 +73,7 @@ class Installation:
 
     Attributes:
         ids: id of a document in Kustos to its id in the corpus.
+        originals: files that take the place of documents; None where the corpus is taken in as it is.
         refused: documents that the pipeline refused, for instance because they hold no text; no search can find them.
     """
 
@@ -77,6 +81,7 @@ class Installation:
     embedder: RememberingEmbedder
     ids: Mapping[str, str]
     refused: tuple[str, ...]
+    originals: Originals | None = None
 
     def found(self, caller: Caller, question: Question) -> list[str]:
         """Documents of the passages that a search releases, in the order of each one's best passage.
@@ -91,10 +96,16 @@ class Installation:
         limit = MAX_PASSAGES
         while True:
             passages = self.kustos.retrieval.search_as(scope, question, limit, PURPOSE)
-            found |= dict.fromkeys(self.ids[each.document.id] for each in passages)
+            found |= dict.fromkeys(chain.from_iterable(map(self._stands_for, passages)))
             if len(found) >= AUDITED or len(passages) < limit:
                 return list(found)
             limit *= 4
+
+    def _stands_for(self, passage: Passage) -> Sequence[str]:
+        identifier = self.ids.get(passage.document.id)
+        if identifier is not None:
+            return [identifier]
+        return self.originals.stands_for(passage.document.uri, passage.chunk) if self.originals else []
 
     def opened(self, caller: Caller, document: str) -> Opened:
         """What reading by id shows: of the metadata and the first passage both, one or none."""
@@ -107,9 +118,13 @@ class Installation:
 
 @contextmanager
 def installed(
-    settings: Settings, corpus: Corpus, progress: SyncProgress, embedder: RememberingEmbedder | None = None
+    settings: Settings,
+    corpus: Corpus,
+    progress: SyncProgress,
+    embedder: RememberingEmbedder | None = None,
+    originals: Originals | None = None,
 ) -> Iterator[Installation]:
-    """A new Kustos in a temporary folder that holds the corpus; gone at the end of the block.
+    """A new Kustos in a temporary folder that holds the corpus, and `originals` beside it; gone after the block.
 
     It uses the configured embedding model, or the vectors that `embedder` of another installation remembers, and the
     embedded stores whatever is configured.
@@ -121,17 +136,23 @@ def installed(
         own = replace(settings, home=Path(home), catalog_url="", qdrant_url="", qdrant_api_key="")
         with closing(open_kustos(own)) as kustos:
             source = embedder or RememberingEmbedder(kustos.embedder)
-            ingestion = Ingestion(
-                own.tenant,
-                kustos.records.writer,
-                kustos.index_writer,
-                embedder=source,
-                lexical=kustos.lexical,
-                reader=DocumentReader(own.tenant, parse, Chunker.of_embedder(source), kustos.detector),
-            )
-            report = ingestion.sync(corpus, progress=progress)
+
+            def sync(connector: Connector, parse: Parse) -> list[str]:
+                report = Ingestion(
+                    own.tenant,
+                    kustos.records.writer,
+                    kustos.index_writer,
+                    embedder=source,
+                    lexical=kustos.lexical,
+                    reader=DocumentReader(own.tenant, parse, Chunker.of_embedder(source), kustos.detector),
+                ).sync(connector, progress=progress)
+                return [f"{uri}: {reason}" for uri, reason in report.refused]
+
+            refused = sync(corpus, parse)
+            if originals:
+                refused += sync(originals, originals.parse)
             ids = {document_id(own.tenant, SOURCE, each): each for each in corpus.ids}
-            yield Installation(kustos, source, ids, tuple(f"{uri}: {reason}" for uri, reason in report.refused))
+            yield Installation(kustos, source, ids, tuple(refused), originals)
 
 
 def _released(read: Callable[[], object]) -> bool:

@@ -13,6 +13,7 @@ from eval.datasets import AccessSuite, Dataset, Query, User, may_read
 from eval.installation import Installation, RememberingEmbedder, installed
 from eval.leakage import AccessReport, Opened, audit
 from eval.measures import mean_measures
+from eval.originals import Originals
 from eval.progress import Bars
 from ingest.progress import Silent
 from rag.access.scope import Caller
@@ -28,7 +29,9 @@ ANYONE = User("anyone", frozenset())
 class RetrievalReport:
     """How well one way of searching ranks a dataset. `seconds` covers everything, from taking in to the last question.
 
-    `refused` are documents that could not be taken in; they stay part of the judgements.
+    Attributes:
+        refused: documents that could not be taken in; they stay part of the judgements.
+        from_originals: how many of the documents were read out of original files; None where none were asked for.
     """
 
     dataset: str
@@ -39,8 +42,10 @@ class RetrievalReport:
     model: str
     seconds: float
     refused: tuple[str, ...] = ()
+    from_originals: int | None = None
 
     def as_json(self) -> dict[str, object]:
+        originals = {} if self.from_originals is None else {"from_originals": self.from_originals}
         return {
             "dataset": self.dataset,
             "retriever": self.retriever,
@@ -49,17 +54,24 @@ class RetrievalReport:
             "measures": self.measures,
             "model": self.model,
             "seconds": self.seconds,
+            **originals,
         }
 
 
-def evaluate_retrieval(settings: Settings, dataset: Dataset, mode: Mode, bars: Bars) -> RetrievalReport:
+def evaluate_retrieval(
+    settings: Settings, dataset: Dataset, mode: Mode, bars: Bars, originals: Originals | None = None
+) -> RetrievalReport:
     """Takes the corpus in, asks every judged query as somebody who may read everything, and measures the rankings.
+
+    Documents that were cut from `originals` are not taken in themselves; passages of those files stand for them.
 
     Raises:
         ModelUnavailable: the embedding model is not here.
     """
     started = perf_counter()
-    with installed(settings, Corpus(dataset.documents, open_to_all=True), bars) as installation:
+    cut = originals.documents if originals else {}
+    corpus = Corpus([each for each in dataset.documents if each.id not in cut], open_to_all=True)
+    with installed(settings, corpus, bars, originals=originals) as installation:
         rankings = rank(settings, installation, dataset, mode, bars.asked)
         return RetrievalReport(
             dataset=dataset.name,
@@ -70,6 +82,7 @@ def evaluate_retrieval(settings: Settings, dataset: Dataset, mode: Mode, bars: B
             model=installation.kustos.embedder.profile.model,
             seconds=round(perf_counter() - started, 1),
             refused=installation.refused,
+            from_originals=len(cut) if originals else None,
         )
 
 

@@ -20,7 +20,16 @@ def contains_about(text: str, part: str) -> bool:
 
 def about_at(text: str, part: str) -> int | None:
     """Where in the text the stretch most like the part begins; None where there is none alike enough."""
-    if not part or len(part) > len(text) / (ABOUT / 100):
+    found = about_span(text, part)
+    return None if found is None else found[1]
+
+
+def about_span(text: str, part: str, about: float = ABOUT) -> tuple[float, int, int] | None:
+    """How like the part, in per cent, the stretch of the text is that is most like it, its start and its end.
+
+    None where there is none alike enough.
+    """
+    if not part or len(part) > len(text) / (about / 100):
         return None
-    found = fuzz.partial_ratio_alignment(part, text, score_cutoff=ABOUT)
-    return None if found is None else int(found.dest_start)
+    found = fuzz.partial_ratio_alignment(part, text, score_cutoff=about)
+    return None if found is None else (float(found.score), int(found.dest_start), int(found.dest_end))

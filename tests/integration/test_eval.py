@@ -133,6 +133,23 @@ def test_another_split_has_its_own_judgements(folder: Path) -> None:
     assert told["measures"]["MRR@10"] < 1.0
 
 
+def test_documents_are_read_out_of_the_files_they_were_cut_from(folder: Path) -> None:
+    pages = folder / "originals"
+    pages.mkdir(exist_ok=True)
+    of = {name: text for name, (_, text, *_) in DOCUMENTS.items()}
+    page = f"<h1>Regeln</h1><p>{of['reise']}</p><p>Der Hof ist nachts beleuchtet.</p><p>{of['urlaub'].upper()}</p>"
+    (pages / "regeln.html").write_text(f"<meta charset=utf-8>{page}", encoding="utf-8")
+
+    told = json.loads(run("retrieval", folder, "--originals", "originals", "--json").stdout)
+
+    assert (told["documents"], told["from_originals"], told["measures"]["R@10"]) == (7, 2, 1.0)
+
+
+def test_originals_that_are_not_there_are_wrong_usage(folder: Path) -> None:
+    result = run("retrieval", folder, "--originals", "nowhere")
+    assert (result.exit_code, "is a folder" in result.stderr) == (2, True)
+
+
 def test_an_audit_prints_exactly_the_agreed_document(folder: Path) -> None:
     result = run("access", folder, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
