@@ -6,12 +6,15 @@ import { words } from "./words.js";
 const MOST = 10; // neighbours on each side, as the service allows
 const STEP = 3;
 const PICTURE_WIDTH = 1000; // pixels, sharp on a dense screen
+const PAGED = /^(application\/pdf$|image\/)/; // kinds of documents that have pages to look at
 
 export class Panel {
   #session;
   #head = element("header", {});
   #body = element("div", { className: "panel-body", tabIndex: 0 });
   #opener = null;
+  #picture = null;
+  #opened = 0;
   #shown = 0;
 
   constructor(session) {
@@ -23,46 +26,52 @@ export class Panel {
 
   async open(citation, opener) {
     this.#opener = opener;
-    await this.#show(citation, 1, 1, true);
-    if (citation.page && !this.root.hidden) await this.#picture(citation);
+    this.#picture = null;
+    const mine = ++this.#opened;
+    const about = await this.#show(citation, 1, 1, true);
+    if (about && citation.page && PAGED.test(about.media_type)) await this.#draw(citation, mine);
   }
 
   // The page as it was printed, with the passage marked, above its text. It may come late, or not at all.
-  async #picture(citation) {
-    const mine = this.#shown;
+  async #draw(citation, mine) {
     const picture = await this.#session.page(citation.document, citation.page, citation.passage, PICTURE_WIDTH).catch(() => null);
-    if (!picture || mine !== this.#shown) return;
+    if (!picture || mine !== this.#opened) return;
     const address = URL.createObjectURL(picture);
-    const shown = element("img", { className: "page", alt: words.pictureOf(citation.page), src: address });
-    shown.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    this.#body.prepend(shown);
+    this.#picture = element("img", { className: "page", alt: words.pictureOf(citation.page), src: address });
+    this.#picture.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+    this.#body.prepend(this.#picture);
   }
 
   close() {
     this.root.hidden = true;
     this.#shown += 1;
+    this.#opened += 1;
     if (this.#opener?.isConnected) this.#opener.focus();
   }
 
+  // Returns what is known of the document; nothing where it could not be shown.
   async #show(citation, before, after, focus = false) {
     const mine = ++this.#shown;
     let head = [element("h2", { tabIndex: -1 }, citation.title)];
     let content;
+    let about;
     try {
       const found = await this.#session.passage(citation.document, citation.passage, before, after);
       head = title(found);
-      content = this.#content(citation, found, before, after);
+      content = [...(this.#picture ? [this.#picture] : []), ...this.#content(citation, found, before, after)];
+      about = found.document;
     } catch (error) {
       content = [element("p", { className: "problem", role: "alert" }, error.status === 404 ? words.gone : error.message)];
     }
-    if (mine !== this.#shown) return; // closed, or another was opened meanwhile
+    if (mine !== this.#shown) return undefined; // closed, or another was opened meanwhile
     this.#head.replaceChildren(...head);
     this.#body.replaceChildren(...content);
     this.root.hidden = false;
-    if (!focus) return;
+    if (!focus) return about;
     this.#head.querySelector("h2").focus({ preventScroll: true });
     const mark = this.#body.querySelector("mark");
     this.#body.scrollTop = mark ? mark.offsetTop - this.#body.clientHeight / 4 : 0;
+    return about;
   }
 
   #content(citation, found, before, after) {

@@ -40,9 +40,13 @@ def command_line(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path / "home")
 
 
+# A shell that starts tests in the background has them ignore Ctrl-C, and whatever they start in turn.
+KUSTOS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from api.cli import main; main()"
+
+
 def start(command_line: CommandLine, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from api.cli import main; main()", *arguments],
+        [sys.executable, "-c", KUSTOS, *arguments],
         env=command_line.environment(**environment),
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -19,6 +19,7 @@ import pytest
 
 from ingest.parser_process import MAX_THREADS, load_of
 from ingest.parsers.confinement import TEMPORARY_BYTES, Measures
+from ingest.parsers.options import ReadingOptions
 from ingest.sandbox import ParserPool
 from rag.errors import RefusalReason
 from tests.hostile import MEMORY, hostile_pool, refused, said
@@ -241,10 +242,10 @@ def test_load_is_read_of_names_that_try_to_look_like_fields() -> None:
 # Whoever starts it --------------------------------------------------------------------------------------------------------
 
 WITHOUT = """
-import errno, sys
+import errno
 from ingest.parsers import confinement, landlock, namespaces, seccomp
 def refuses(*_, **__): raise OSError(errno.ENOSYS, "not on this kernel")
-for measure in sys.argv[3].split(","):
+for measure in {absent!r}.split(","):
     match measure:
         case "files": confinement.restrict_files = refuses
         case "system_calls": confinement.restrict_calls = refuses
@@ -256,7 +257,8 @@ child.main()
 
 @pytest.mark.parametrize("absent", ["files", "system_calls", "namespaces", "files,system_calls,namespaces"])
 def test_a_kernel_that_gives_less_is_used_and_what_is_missing_is_said(absent: str) -> None:
-    with ParserPool(1, command=(sys.executable, "-c", WITHOUT, str(MEMORY), "60", absent)) as pool:
+    program = (sys.executable, "-c", WITHOUT.format(absent=absent))
+    with ParserPool(1, command=(*program, str(MEMORY), "60", ReadingOptions().to_word())) as pool:
         assert pool.parse(b"fine", "a.txt").elements[0].text == "fine"
         measures = pool.measures()
     assert not any(getattr(measures, name) for name in absent.split(","))
