@@ -71,6 +71,7 @@ def _ingestion(
 
     settings = records.settings
     lexical, detector = open_languages(settings)
+    chunker = Chunker.of_embedder(embedder)
     return Ingestion(
         settings.tenant,
         records.writer,
@@ -78,7 +79,12 @@ def _ingestion(
         embedder=embedder,
         lexical=lexical,
         reader=DocumentReader(
-            settings.tenant, pool.parse, Chunker.of_embedder(embedder), detector, decided_by=pool.decided_by
+            settings.tenant,
+            pool.parse,
+            chunker,
+            detector,
+            decided_by=pool.decided_by,
+            read_by=f"{pool.read_by}, chunks of {chunker.max_tokens} tokens",
         ),
         readers=processors(),
         stop=stop,

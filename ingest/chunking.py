@@ -19,13 +19,11 @@ from ingest.extraction import Element, ElementKind, Extraction, Span, extracted_
 from rag.documents import Chunk, chunk_id, content_hash, indexed_text
 from rag.ports import Embedder
 
-CHUNK_TOKENS = 320  # more dilute a passage; a model that reads fewer tokens decides itself
+CHUNK_TOKENS = 240  # measured, see docs/decisions/0010-chunk-size.md; a model that reads fewer tokens decides itself
 SPECIAL_TOKENS = 2  # that a model puts around a text
-OVERLAP_SHARE = 1 / 8
 MIN_TOKENS = 64
 MAX_PATH_SHARE = 1 / 3  # of a chunk's tokens; what is above it loses its outermost headings
 TOKENS_BETWEEN = 2  # at most, for the blank line between two elements
-OVERLAP_CHARS_A_TOKEN = 3
 TELLING_CHARS = 200  # fewer do not tell a language reliably; such chunks take the document's
 SAMPLE_CHARS = 4_000
 
@@ -61,15 +59,13 @@ class Chunker:
     Args:
         count_tokens: tokens of a text, as the embedder counts them.
         max_tokens: of a chunk together with its heading path.
-        overlap: tokens, at most, that a chunk repeats of the one before where a long text had to be cut.
     """
 
-    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int, overlap: int) -> None:
-        if max_tokens < MIN_TOKENS or not 0 <= overlap <= max_tokens // 4:
-            raise ValueError(f"max_tokens is at least {MIN_TOKENS}, overlap at most a quarter of it")
+    def __init__(self, count_tokens: Callable[[str], int], max_tokens: int) -> None:
+        if max_tokens < MIN_TOKENS:
+            raise ValueError(f"max_tokens is at least {MIN_TOKENS}")
         self._count = count_tokens
-        self._max_tokens = max_tokens
-        self._overlap = overlap
+        self.max_tokens = max_tokens
 
     @classmethod
     def of_embedder(cls, embedder: Embedder) -> Self:
@@ -79,8 +75,7 @@ class Chunker:
             ValueError: it reads too few tokens for that.
         """
         room = embedder.max_tokens - SPECIAL_TOKENS - embedder.count_tokens(embedder.profile.document_prefix)
-        tokens = min(CHUNK_TOKENS, room)
-        return cls(embedder.count_tokens, tokens, int(tokens * OVERLAP_SHARE))
+        return cls(embedder.count_tokens, min(CHUNK_TOKENS, room))
 
     def chunk(self, document_id: str, extraction: Extraction, detect_language: DetectLanguage) -> list[Chunk]:
         """The document's chunks in reading order.
@@ -119,13 +114,13 @@ class Chunker:
         return chunks
 
     def _affordable(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        while path and self._count(indexed_text(path, "")) > MAX_PATH_SHARE * self._max_tokens:
+        while path and self._count(indexed_text(path, "")) > MAX_PATH_SHARE * self.max_tokens:
             path = path[1:]
         return path
 
     def _spans(self, text: str, path: tuple[str, ...], section: _Section) -> Iterator[Span]:
         """Elements of a section, joined while they fit and cut where they do not."""
-        room = self._max_tokens - self._count(indexed_text(path, ""))
+        room = self.max_tokens - self._count(indexed_text(path, ""))
         group: list[Span] = []
         used = 0
         for span, tokens in self._pieces(text, section, room):
@@ -143,15 +138,14 @@ class Chunker:
             if tokens <= room:
                 yield span, tokens
             else:
-                for part in self._split(text, span, room, table=element.kind is ElementKind.TABLE):
+                for part in self._split(text, span, room):
                     yield part, self._count(text[part.start : part.end])
             if element.kind in {ElementKind.HEADING, ElementKind.TITLE} and tokens < room // 4:
                 room -= tokens + TOKENS_BETWEEN
 
-    def _split(self, text: str, span: Span, room: int, *, table: bool) -> Iterator[Span]:
-        overlap = 0 if table else self._overlap  # a row says what its values mean, so it needs nothing of the row above
+    def _split(self, text: str, span: Span, room: int) -> Iterator[Span]:
         splitter = SentenceSplitter(
-            chunk_size=max(room - overlap, 1),
+            chunk_size=max(room, 1),
             chunk_overlap=0,
             tokenizer=lambda part: range(self._count(part)),
             chunking_tokenizer_fn=_sentences,
@@ -159,19 +153,8 @@ class Chunker:
         end = span.start
         for part in splitter.split_text(text[span.start : span.end]):
             start = text.index(part, end)
-            yield Span(
-                self._overlapping(text, span.start, start) if overlap and end > span.start else start, start + len(part)
-            )
             end = start + len(part)
-
-    def _overlapping(self, text: str, earliest: int, start: int) -> int:
-        """Where a chunk begins that repeats the end of the text before `start`: at a sentence, or else at a word."""
-        window = max(earliest, start - OVERLAP_CHARS_A_TOKEN * self._overlap)
-        before = text[window:start]
-        begin = SENTENCE_END.search(before) or re.search(r"\s+", before)
-        if begin is None or self._count(before[begin.end() :]) > self._overlap:
-            return start
-        return window + begin.end()
+            yield Span(start, end)
 
     def _closed(self, text: str, path: tuple[str, ...], group: Sequence[Span]) -> Iterator[Span]:
         """One chunk of the group. Tokens do not quite add up, so it is counted; too long, it falls apart again."""
@@ -189,7 +172,7 @@ class Chunker:
                 yield from self._closed(text, path, [span])
 
     def _fits(self, path: tuple[str, ...], part: str) -> bool:
-        return self._count(indexed_text(path, part)) <= self._max_tokens
+        return self._count(indexed_text(path, part)) <= self.max_tokens
 
 
 def _sections(elements: Sequence[Element], spans: Sequence[Span]) -> Iterator[_Section]:

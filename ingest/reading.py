@@ -83,16 +83,25 @@ class DocumentReader:
 
     Args:
         decided_by: what decides whether a document can be read: limits and parsers.
+        read_by: what the passages of a document depend on beside its content: parsers, choices and chunking.
     """
 
     def __init__(
-        self, tenant: str, parse: Parse, chunker: Chunker, detector: LanguageDetector, decided_by: str = ""
+        self,
+        tenant: str,
+        parse: Parse,
+        chunker: Chunker,
+        detector: LanguageDetector,
+        *,
+        decided_by: str = "",
+        read_by: str = "",
     ) -> None:
         self._tenant = tenant
         self._parse = parse
         self._chunker = chunker
         self._detector = detector
         self.decided_by = decided_by
+        self.read_by = read_by
 
     def read(self, connector: Connector, item: Item) -> Read:
         """What becomes of the item.
@@ -136,7 +145,7 @@ class DocumentReader:
         )
         for inner in _inside(file, extraction.attachments):
             self._read_inside(inner, family, nesting + 1)
-        return NewVersion(about, file.item_id, family.item.change_token, chunks)
+        return NewVersion(about, file.item_id, family.item.change_token, chunks, read_by=self.read_by)
 
     def _read_inside(self, file: _File, family: _Family, nesting: int) -> None:
         """Adds the file, and all inside it, to the family; one that cannot be read costs only itself."""

@@ -83,12 +83,16 @@ class ParserPool:
         self._watching = False
 
     @property
+    def read_by(self) -> str:
+        """What an extraction depends on beside the document."""
+        return f"parsers {PARSERS}, {self._options.pdf_reader}, {self._options.ocr} {self._options.ocr_pages} pages"
+
+    @property
     def decided_by(self) -> str:
         """What a refusal depends on beside the document."""
         programs = "".join(f", {name}" for name in sorted(self._programs))
         return (
-            f"parsers {PARSERS}{programs}, {self._options.pdf_reader}, {self._options.ocr}, "
-            f"{self._max_bytes} bytes, {self._timeout_s:g} s, "
+            f"{self.read_by}{programs}, {self._max_bytes} bytes, {self._timeout_s:g} s, "
             f"{self._memory_bytes} bytes of memory"
         )
 

@@ -100,7 +100,7 @@ def attached(name: str, *lines: str) -> str:
 
 def chunker_by_line() -> Chunker:
     """One chunk a line: two lines never fit."""
-    return Chunker(lambda part: 40 * sum(bool(line.strip()) for line in part.splitlines()), max_tokens=64, overlap=0)
+    return Chunker(lambda part: 40 * sum(bool(line.strip()) for line in part.splitlines()), max_tokens=64)
 
 
 class Watched:

@@ -62,6 +62,7 @@ documents = Table(
     Column("language", String(8), nullable=False),
     Column("version", String(64), nullable=False),
     Column("change_token", Text, nullable=False),
+    Column("read_by", String(200), nullable=False),  # parsers, choices and chunking that made its passages
     Column("acl_id", String(36), ForeignKey("acls.id"), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("modified_at", DateTime(timezone=True)),

@@ -75,6 +75,7 @@ class NewVersion:
     chunks: Sequence[Chunk]
     inside: Sequence[NewVersion] = ()
     refused: Sequence[Refusal] = ()
+    read_by: str = ""
 
     @property
     def family(self) -> Sequence[NewVersion]:
@@ -118,15 +119,16 @@ class CatalogWriter:
         self._catalog = catalog
         self._tenant = tenant
 
-    def known(self, source: str, decided_by: str = "") -> list[KnownItem]:
+    def known(self, source: str, decided_by: str = "", read_by: str = "") -> list[KnownItem]:
         """Every item of a source that is current or was refused. A refusal's change token counts where there is one.
 
         Args:
             decided_by: what would decide about a refusal today. Refusals that something else decided have the change
                 token "", which asks for another attempt; so have items with such a refusal inside.
+            read_by: what would read a document today. Documents that something else read have the change token "".
         """
         current = (
-            select(*_KNOWN_OF_DOCUMENT, acls.c.reference)
+            select(*_KNOWN_OF_DOCUMENT, documents.c.read_by, acls.c.reference)
             .join(acls, acls.c.id == documents.c.acl_id)
             .where(documents.c.tenant == self._tenant, documents.c.source == source, documents.c.parent_id.is_(None))
         )
@@ -142,11 +144,16 @@ class CatalogWriter:
             refusals.c.decided_by != decided_by,
         )
         with self._catalog.reading() as connection:
-            items = {row.id: KnownItem(*row) for row in connection.execute(current)}
+            items = {
+                row.id: KnownItem(
+                    row.id, row.item_id, row.uri, _token(row.change_token, row.read_by == read_by), row.reference
+                )
+                for row in connection.execute(current)
+            }
             for parent in set(connection.execute(improvable).scalars()) & items.keys():
                 items[parent] = replace(items[parent], change_token="")
             for row in connection.execute(refused):
-                token = row.change_token if row.decided_by == decided_by else ""
+                token = _token(row.change_token, row.decided_by == decided_by)
                 items[row.document_id] = KnownItem(
                     row.document_id, row.item_id, row.uri, token, row.reference, refused=True
                 )
@@ -355,7 +362,7 @@ class CatalogWriter:
         connection.execute(delete(chunks).where(chunks.c.document_id == about.id))
         connection.execute(delete(refusals).where(refusals.c.document_id == about.id))
         row = {field.name: getattr(about, field.name) for field in fields(Document)}
-        row |= {"item_id": new.item_id, "change_token": new.change_token, "ingested_at": now}
+        row |= {"item_id": new.item_id, "change_token": new.change_token, "read_by": new.read_by, "ingested_at": now}
         if not connection.execute(update(documents).where(documents.c.id == about.id).values(**row)).rowcount:
             connection.execute(insert(documents).values(**row))
         if new.chunks:
@@ -392,6 +399,10 @@ _CHANGE_PLACE = (
 )
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
+
+
+def _token(change_token: str, still_holds: bool) -> str:
+    return change_token if still_holds else ""
 
 
 def _families(connection: Connection, document_ids: Sequence[str]) -> Sequence[str]:
