@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench fmt lock clean
+.PHONY: help setup run test services check bench fmt lock clean
 
 help:  ## This list
 	@echo "Kustos answers questions from your own documents and shows each person only what that person may read."
@@ -32,6 +32,9 @@ run: setup  ## Read the sample company, answer two questions as three people, se
 
 test: setup  ## All tests
 	@$(BIN)/python -m pytest
+
+services: setup  ## Servers that some tests need and no Python package brings: Keycloak (needs Java 17 and Maven)
+	@$(BIN)/python -m tests.services
 
 check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/ruff check .

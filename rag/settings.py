@@ -33,6 +33,7 @@ class Settings:
         issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
         clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
         realm: name that qualifies the principals of that issuer.
+        service_client, service_secret: what Kustos itself asks Keycloak with; without the secret it does not ask.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
@@ -58,6 +59,8 @@ class Settings:
     clients: tuple[str, ...] = ()
     jwks_url: str = ""
     realm: str = ""
+    service_client: str = "kustos-service"
+    service_secret: str = ""
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
     pdf_reader: str = "pymupdf"

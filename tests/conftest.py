@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from tests.services import keycloak
+from tests.services.cache import Missing
+
+if TYPE_CHECKING:
+    from tests.keycloak_realm import KeycloakRealm
 
 OFFLINE_SUITES = ("unit", "contract")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -73,3 +81,24 @@ def _offline(request: pytest.FixtureRequest) -> Iterator[None]:
     _GUARD.loopback = request.node.get_closest_marker("loopback") is not None
     yield
     _GUARD.active = False
+
+
+@pytest.fixture(scope="session")
+def realm() -> Iterator[KeycloakRealm]:
+    """The realm of deploy/keycloak on a real Keycloak: the one that the environment names, else one of the session's own."""
+    from tests.keycloak_realm import REALM_FILE, REALM_NAME, KeycloakRealm, imported  # others need no vendor library
+
+    given = os.environ.get("KUSTOS_TEST_KEYCLOAK_URL")
+    if given:
+        password = os.environ["KUSTOS_TEST_KEYCLOAK_PASSWORD"]
+        with imported(keycloak.Server(given.rstrip("/"), keycloak.ADMINISTRATOR, password)) as found:
+            yield found
+        return
+    try:
+        keycloak.installed()
+    except Missing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"these tests may not be skipped here. {error}")
+        pytest.skip(str(error))
+    with keycloak.running([REALM_FILE]) as server:
+        yield KeycloakRealm(server, REALM_NAME)

@@ -290,13 +290,19 @@ def status(as_json: bool) -> None:
 
 
 @kustos.command()
+@click.option(
+    "--realm",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check this export of the Keycloak realm instead of asking Keycloak.",
+)
 @JSON
 @typed_failures
-def doctor(as_json: bool) -> None:
+def doctor(realm: Path | None, as_json: bool) -> None:
     """Check this installation and say what to do about what is wrong. Exit status 1 if anything is."""
     from api.cli.doctor import examine
 
-    findings = examine(installed())
+    findings = examine(installed(), realm)
     if as_json:
         print_json({"findings": [each.as_json() for each in findings]})
     else:

@@ -6,19 +6,27 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from api.auth import ALGORITHMS
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
 from api.identity import usable_keys
+from api.keycloak import RealmReader
+from api.realm_check import Realm, everybody, faults, read_export
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
-from rag.errors import KustosError
+from rag.errors import KustosError, NotAllowed
 from rag.models.inventory import inventory
 from rag.settings import Settings
 
 NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/api.md)"
+UNCHECKED = (
+    "the realm was not checked: {reason}; give the service client view-realm and view-clients for as long as this "
+    "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md)"
+)
 PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
 
@@ -33,9 +41,10 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Every check, in the order in which a person would repair."""
-    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _demo)
+def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
+    """Every check, in the order in which a person would repair. With an `export` of the realm Keycloak is not asked."""
+    realm = partial(_realm, export=export)
+    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, realm, _demo)
     return [finding for check in checks for finding in _guarded(check, settings)]
 
 
@@ -43,7 +52,12 @@ def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings)
     try:
         return list(check(settings))
     except KustosError as error:
-        return [Finding(check.__name__.strip("_"), "wrong", str(error))]
+        return [Finding(_name(check), "wrong", str(error))]
+
+
+def _name(check: Callable[[Settings], Iterator[Finding]]) -> str:
+    made_of = check.func if isinstance(check, partial) else check
+    return made_of.__name__.strip("_")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
@@ -141,6 +155,32 @@ def _identity(settings: Settings) -> Iterator[Finding]:
             "wrong",
             f"none of the keys at {settings.jwks_url} can be used; sign access tokens with {', '.join(ALGORITHMS)}",
         )
+
+
+def _realm(settings: Settings, export: Path | None) -> Iterator[Finding]:
+    """What the realm's own configuration lacks or allows too much."""
+    if export is not None:
+        yield from _examined(settings, read_export(export))
+    elif settings.issuer and not settings.service_secret:
+        yield Finding("realm", "note", UNCHECKED.format(reason="KUSTOS_SERVICE_SECRET is not set"))
+    elif settings.issuer:
+        try:
+            yield from _examined(settings, RealmReader.of(settings).realm())
+        except NotAllowed as error:
+            yield Finding("realm", "note", UNCHECKED.format(reason=error))
+
+
+def _examined(settings: Settings, realm: Realm) -> Iterator[Finding]:
+    clients = frozenset(settings.clients or {settings.audience})
+    found = [Finding("realm", each.state, each.detail) for each in faults(realm, settings.audience, clients)]
+    of_all = everybody(realm, settings.audience, clients, settings.realm)
+    for principal, number in sorted(open_records(settings).status.documents_allowing(of_all).items()):
+        found.append(
+            Finding("realm", "wrong", f"{number} documents are for {principal}, which every account of the realm has")
+        )
+    yield from found
+    if not any(each.state == "wrong" for each in found):
+        yield Finding("realm", "good", f"{realm.get('realm')} gives {', '.join(sorted(clients))} what Kustos needs")
 
 
 def _demo(settings: Settings) -> Iterator[Finding]:

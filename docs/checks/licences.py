@@ -33,6 +33,7 @@ PERMISSIVE = {
 
 RESTRICTED = {
     "certifi": "MPL-2.0 covers its own files only; it is used unchanged",
+    "jwcrypto": "LGPL-3.0 asks that it can be exchanged; it is an ordinary package of the environment, used unchanged",
     "psycopg": "LGPL-3.0 asks that it can be exchanged; it is an ordinary package of the environment, used unchanged",
     "psycopg-binary": "as psycopg",
     "pymupdf": "AGPL-3.0 or commercial: read the note above",

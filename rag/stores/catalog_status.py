@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
 
+from rag.access.principals import Principal
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
 
@@ -107,6 +110,21 @@ class CatalogStatus:
         statement = select(documents.c.id).where(documents.c.tenant == self._tenant, documents.c.uri == uri)
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar()
+
+    def documents_allowing(self, wanted: Set[Principal]) -> dict[Principal, int]:
+        """How many documents name each of these principals in `allow`; those that none names are left out."""
+        statement = (
+            select(acls.c.allow, func.count())
+            .join(documents, documents.c.acl_id == acls.c.id)
+            .where(acls.c.tenant == self._tenant)
+            .group_by(acls.c.id, acls.c.allow)
+        )
+        found: dict[Principal, int] = {}
+        with self._catalog.reading() as connection:
+            for allow, number in connection.execute(statement):
+                for each in wanted & set(json.loads(allow)):
+                    found[each] = found.get(each, 0) + number
+        return found
 
     def open_tasks(self) -> int:
         """Index tasks that are not done: how far the index lags behind the catalog."""

@@ -36,6 +36,7 @@ VIOLATIONS = [
     ("vendor-sql", "ingest.pipeline", "alembic"),
     ("vendor-httpx", "rag.answering", "httpx"),
     ("vendor-cryptography", "api.app", "cryptography"),
+    ("vendor-keycloak", "api.realm_check", "keycloak"),
     ("vendor-charset-normalizer", "ingest.pipeline", "charset_normalizer"),
     ("vendor-fastembed", "rag.retrieval", "fastembed"),
     ("vendor-ollama", "rag.answering", "ollama"),
