@@ -22,7 +22,7 @@ from rag.errors import KustosError, NotAllowed
 from rag.models.inventory import inventory
 from rag.settings import Settings
 
-NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/api.md)"
+NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/keycloak.md)"
 UNCHECKED = (
     "the realm was not checked: {reason}; give the service client view-realm and view-clients for as long as this "
     "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -56,10 +57,13 @@ def made_whole(target: Path) -> Iterator[Path]:
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """The one folder that a ZIP archive holds, unpacked below `into`."""
+    """The one folder that a ZIP archive holds, unpacked below `into`; programs in it can be run."""
     with zipfile.ZipFile(archive) as opened:
         tops = {name.split("/", 1)[0] for name in opened.namelist()}
         if len(tops) != 1:
             raise Missing(f"{archive.name} holds {len(tops)} folders at its top, not one")
-        opened.extractall(into)
+        for member in opened.infolist():
+            extracted = Path(opened.extract(member, into))  # never outside of `into`, whatever the archive says
+            if member.external_attr >> 16 & stat.S_IXUSR:
+                extracted.chmod(0o755)
     return into / tops.pop()
