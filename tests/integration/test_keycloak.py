@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,7 +13,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs
 
 import httpx
 import jwt
@@ -22,6 +28,7 @@ from api.cli.doctor import Finding, examine
 from rag.access import principals
 from rag.errors import NotAuthenticated
 from tests.integration.conftest import MODEL, NO_MODEL, ROOT, CommandLine
+from tests.keycloak_browser import browser, sign_in
 from tests.keycloak_realm import CLIENTS, QUALIFIER, KeycloakRealm
 from tests.services.keycloak import VERSION
 
@@ -188,15 +195,93 @@ def test_no_client_of_the_realm_takes_a_password(realm: KeycloakRealm, client: s
 
 
 def test_every_installation_has_secrets_of_its_own(realm: KeycloakRealm) -> None:
-    secrets = [realm.secret(client) for client in ("kustos-page", "kustos-sync", "kustos-eval", "kustos-service")]
-    assert len(set(secrets)) == 4
-    assert all(secret and len(secret) >= 32 and "$" not in secret for secret in secrets)
+    made = [realm.secret(client) for client in ("kustos-page", "kustos-sync", "kustos-eval", "kustos-service")]
+    assert len(set(made)) == 4
+    assert all(secret and len(secret) >= 32 and "$" not in secret for secret in made)
     assert realm.secret("kustos-cli") is None
 
 
 def test_a_token_lives_five_minutes(realm: KeycloakRealm) -> None:
     claims = jwt.decode(realm.token("anna"), options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 300
+
+
+def test_a_person_signs_in_at_the_page_by_code_and_pkce(realm: KeycloakRealm, identity: Identity) -> None:
+    person = realm.person(groups=["/leitung"])
+    with browser() as client:
+        caller = identity.caller(page_tokens(realm, client, person)["access_token"])
+    assert group("/leitung") in caller.principals
+
+
+def test_the_page_hears_that_a_session_was_ended_in_keycloak(realm: KeycloakRealm) -> None:
+    person = realm.person()
+    with heard() as (url, bodies), browser() as client, page_at(realm, url):
+        signed_in = page_tokens(realm, client, person, url)
+        realm.end_sessions(person)
+        (body,) = bodies
+    claims = jwt.decode(parse_qs(body)["logout_token"][0], options={"verify_signature": False})
+    session = jwt.decode(signed_in["access_token"], options={"verify_signature": False})["sid"]
+    assert (claims["sid"], claims["aud"], claims["sub"]) == (session, "kustos-page", realm.subject(person))
+
+
+def page_tokens(
+    realm: KeycloakRealm, client: httpx.Client, person: str, page: str = "http://127.0.0.1:8080"
+) -> dict[str, str]:
+    """What the page's server gets when a person signs in: the code flow from end to end."""
+    verifier, callback = secrets.token_urlsafe(48), f"{page}/session/callback"
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    asked = {
+        "client_id": "kustos-page", "response_type": "code", "scope": "openid", "state": "s", "redirect_uri": callback,
+        "code_challenge": challenge, "code_challenge_method": "S256",
+    }  # fmt: skip
+    address = f"{realm.issuer}/protocol/openid-connect/auth?{httpx.QueryParams(asked)}"
+    back = httpx.URL(sign_in(client, address, person, realm.password(person)))
+    assert str(back).startswith(f"{callback}?"), back
+    given = {
+        "grant_type": "authorization_code", "code": back.params["code"], "redirect_uri": callback,
+        "code_verifier": verifier, "client_id": "kustos-page", "client_secret": realm.secret("kustos-page"),
+    }  # fmt: skip
+    wrong = client.post(f"{realm.issuer}/protocol/openid-connect/token", data={**given, "client_secret": "wrong"})
+    assert wrong.status_code == 401
+    reply = client.post(f"{realm.issuer}/protocol/openid-connect/token", data=given)
+    assert reply.status_code == 200, reply.text
+    tokens: dict[str, str] = reply.json()
+    return tokens
+
+
+@contextmanager
+def page_at(realm: KeycloakRealm, url: str) -> Iterator[None]:
+    """The page is at another address for the length of a block."""
+    identifier = realm.client_id("kustos-page")
+    realm.admin.update_client(identifier, {"rootUrl": url})
+    try:
+        yield
+    finally:
+        realm.admin.update_client(identifier, {"rootUrl": "http://127.0.0.1:8080"})
+
+
+@contextmanager
+def heard() -> Iterator[tuple[str, list[str]]]:
+    """An address, and the bodies that were sent to its back channel for logouts."""
+    bodies: list[str] = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/session/backchannel-logout"
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", bodies
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
@@ -229,6 +314,23 @@ def test_the_device_flow_begins_for_the_command_line_alone(realm: KeycloakRealm)
     secret = realm.secret("kustos-page") or ""
     refused = httpx.post(address, data={"client_id": "kustos-page", "client_secret": secret}, trust_env=False)
     assert refused.status_code in (400, 401)
+
+
+def test_a_person_signs_in_on_the_command_line_by_a_code_that_he_confirms(
+    realm: KeycloakRealm, identity: Identity
+) -> None:
+    person = realm.person(roles=["mitarbeiter"])
+    with browser() as client:
+        begun = client.post(f"{realm.issuer}/protocol/openid-connect/auth/device", data={"client_id": "kustos-cli"})
+        device = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+            "device_code": begun.json()["device_code"],
+            "client_id": "kustos-cli",
+        }
+        sign_in(client, begun.json()["verification_uri_complete"], person, realm.password(person))
+        reply = client.post(f"{realm.issuer}/protocol/openid-connect/token", data=device)
+    assert reply.status_code == 200, reply.text
+    assert role("mitarbeiter") in identity.caller(reply.json()["access_token"]).principals
 
 
 def test_the_service_client_reads_people_and_changes_nothing(realm: KeycloakRealm) -> None:
