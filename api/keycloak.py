@@ -69,6 +69,7 @@ class RealmReader:
             "clients": clients,
             "clientScopes": self._admin.get_client_scopes(),
             "components": {PROFILE: [profile]},
+            "groups": self._admin.get_groups({"search": "/"}),
             "roles": self._composed(default, names),
         }
 

@@ -98,6 +98,20 @@ def _of_realm(realm: Realm) -> Iterator[Fault]:
             "there is no default group: Keycloak leaves groups out of the token of an account that has none, "
             "and such a token is refused",
         )
+    for name in _with_slash(realm.get("groups") or ()):
+        yield Fault(
+            "wrong",
+            f"the group named {name} has a slash in its name, so its path may be that of another group, "
+            "and its members have that group's rights; rename it",
+        )
+
+
+def _with_slash(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Names with a slash, which Keycloak does not escape in paths unless it is told to."""
+    for each in groups:
+        if "/" in each.get("name", ""):
+            yield each["name"]
+        yield from _with_slash(each.get("subGroups") or ())
 
 
 def _of_client(realm: Realm, client: Client, audience: str) -> Iterator[Fault]:

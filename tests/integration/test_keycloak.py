@@ -77,7 +77,7 @@ def group(path: str) -> str:
         ("paul", {duty("reader")}),
     ],
 )
-def test_rm_02_a_real_token_names_exactly_what_its_person_has(
+def test_rm_06_a_real_token_names_exactly_what_its_person_has(
     realm: KeycloakRealm, identity: Identity, person: str, of_his_own: set[str]
 ) -> None:
     caller = identity.caller(realm.token(person))
@@ -85,14 +85,14 @@ def test_rm_02_a_real_token_names_exactly_what_its_person_has(
     assert caller.subject == principals.user(QUALIFIER, realm.subject(person))
 
 
-def test_rm_08_a_composite_role_names_what_it_is_composed_of(realm: KeycloakRealm, identity: Identity) -> None:
+def test_rm_07_a_composite_role_names_what_it_is_composed_of(realm: KeycloakRealm, identity: Identity) -> None:
     realm.admin.create_realm_role({"name": "bereichsleitung"})
     realm.admin.add_composite_realm_roles_to_role("bereichsleitung", [realm.admin.get_realm_role("mitarbeiter")])
     person = realm.person(roles=["bereichsleitung"])
     assert {role("bereichsleitung"), role("mitarbeiter")} <= identity.caller(realm.token(person)).principals
 
 
-def test_a_group_of_the_same_name_elsewhere_is_another_one(realm: KeycloakRealm, identity: Identity) -> None:
+def test_rm_01_a_group_of_the_same_name_elsewhere_is_another_one(realm: KeycloakRealm, identity: Identity) -> None:
     person = realm.person(groups=["/felixstowe"])
     other = realm.admin.create_group({"name": "felixstowe"}, parent=realm.admin.get_group_by_path("/betrieb")["id"])
     try:
@@ -177,7 +177,7 @@ def test_what_kustos_itself_asks_with_opens_nothing_in_kustos(realm: KeycloakRea
         identity.caller(realm.service_token("kustos-service"))
 
 
-def test_tv_12_a_token_of_another_realm_of_the_same_server_is_refused(realm: KeycloakRealm, identity: Identity) -> None:
+def test_tv_13_a_token_of_another_realm_of_the_same_server_is_refused(realm: KeycloakRealm, identity: Identity) -> None:
     with pytest.raises(NotAuthenticated, match="issuer that is not accepted"):
         identity.caller(realm.admin.connection.token["access_token"])
 
@@ -434,6 +434,21 @@ def test_doctor_names_what_a_running_realm_lacks(realm: KeycloakRealm, tmp_path:
     words = " ".join(each.detail for each in findings if each.state == "wrong")
     for expected_words in ("wildcard", "implicit flow", "direct access grants", "audience", "groups", "realm roles"):
         assert expected_words in words
+
+
+def test_rm_02_doctor_names_a_group_whose_path_is_that_of_another(realm: KeycloakRealm, tmp_path: Path) -> None:
+    """Keycloak gives both the same full path, so a token cannot tell them apart."""
+    made = realm.admin.create_group({"name": "felixstowe/sales"})
+    try:
+        person = realm.person()
+        realm.admin.group_user_add(realm.subject(person), made)
+        assert group("/felixstowe/sales") in realm.identity().caller(realm.token(person)).principals
+        with realm.service_may("view-realm", "view-clients"):
+            findings = told(realm, tmp_path)
+    finally:
+        realm.admin.delete_group(made)
+    assert [each.state for each in findings] == ["wrong"]
+    assert "felixstowe/sales" in findings[0].detail
 
 
 def test_doctor_says_what_it_may_not_see_and_how_it_could(realm: KeycloakRealm, tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ WRONG = [
     (without("oidc-usermodel-realm-role-mapper"), "puts realm roles"),
     (without("oidc-sub-mapper"), "puts the subject"),
     (lambda realm: realm.update(sslRequired="none"), "in the clear"),
+    (lambda realm: realm["groups"][1]["subGroups"].append({"name": "a/b"}), "the group named a/b has a slash"),
     (adds("oidc-hardcoded-claim-mapper", claim_name="groups", claim_value="/leitung"), "everybody's token"),
     (adds("oidc-hardcoded-claim-mapper", "profile", claim_name="realm_access.roles"), "everybody's token"),
     (adds("oidc-usermodel-attribute-mapper", user_attribute="email", claim_name="groups"), "people edit themselves"),
