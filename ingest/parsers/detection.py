@@ -8,11 +8,13 @@ from pathlib import PurePath
 
 from ingest.parsers.compound import compound_streams
 from ingest.parsers.damage import damaged, encrypted, unsupported
-from ingest.parsers.encoding import decode
+from ingest.parsers.encoding import decode, is_binary
 from ingest.parsers.packages import Package, is_encrypted
 from rag.errors import DocumentRefused, RefusalReason
 
+PDF_HEADER = b"%PDF-"
 PDF_HEADER_WITHIN = 1024  # ISO 32000-1, annex H, implementation note 13
+BLANKS = b" \t\r\n\0\xef\xbb\xbf"  # and the byte-order mark of UTF-8
 TEXT_SAMPLE_BYTES = 65_536
 XML_PROLOGUE_BYTES = 1_000_000
 
@@ -142,13 +144,20 @@ def detect(data: bytes, name: str) -> FileKind:
     """
     if not data.strip(b" \t\r\n\0"):
         raise DocumentRefused(RefusalReason.NO_TEXT, "the file is empty")
-    if b"%PDF-" in data[:PDF_HEADER_WITHIN]:
+    if data.startswith(PDF_HEADER):
         return FileKind.PDF
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_kind(data)
     if data.startswith(OLE_MAGIC):
         return _ole_kind(data)
-    return _marked_kind(data) or _text_kind(data, name)
+    return _marked_kind(data) or _pdf_behind_garbage(data) or _text_kind(data, name)
+
+
+def _pdf_behind_garbage(data: bytes) -> FileKind | None:
+    """PDF where its header stands behind what a mail gateway or printer left; a text may speak of such headers."""
+    at = data.find(PDF_HEADER, 0, PDF_HEADER_WITHIN)
+    found = at >= 0 and (not data[:at].strip(BLANKS) or is_binary(data[:TEXT_SAMPLE_BYTES]))
+    return FileKind.PDF if found else None
 
 
 def _marked_kind(data: bytes) -> FileKind | None:
