@@ -13,8 +13,8 @@ from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage, damaged, encrypted
 from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
-from ingest.parsers.hypertext import html_elements, html_extraction
-from ingest.parsers.letters import attachment_list, letter_elements, quoted_paragraphs
+from ingest.parsers.hypertext import html_extraction
+from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
 from ingest.parsers.properties import Properties, mail_time
 
 ENVELOPE = ("From", "To", "Cc", "Date")
@@ -134,10 +134,10 @@ def _header(message: Message, field: str) -> str:
     return " ".join(str(message.get(field, "")).split())
 
 
-def _content(part: EmailMessage) -> Iterator[Element]:
+def _content(part: EmailMessage) -> Iterator[tuple[int, Element]]:
     text = _text(part)
     if part.get_content_subtype() == "html":
-        yield from html_elements(text)
+        yield from quoted_elements(text)
     else:
         yield from quoted_paragraphs(text)
 

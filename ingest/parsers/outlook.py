@@ -17,8 +17,7 @@ from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage
 from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
-from ingest.parsers.hypertext import html_elements
-from ingest.parsers.letters import attachment_list, letter_elements, quoted_paragraphs
+from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
 from ingest.parsers.properties import Properties, in_utc
 
 DISPLAY_TO, DISPLAY_CC = 0x0E04, 0x0E03
@@ -58,10 +57,10 @@ def _recipients(message: Message) -> str:
     return ", ".join(each.name for each in message.recipients)
 
 
-def _body(message: Message) -> Iterator[Element]:
+def _body(message: Message) -> Iterator[tuple[int, Element]]:
     html = _html(message)
     if html.strip():
-        yield from html_elements(html)
+        yield from quoted_elements(html)
     else:
         yield from quoted_paragraphs((message.body or "").replace("\r\n", "\n").replace("\r", "\n"))
 
