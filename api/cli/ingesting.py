@@ -179,6 +179,7 @@ def summary(report: dict[str, Any]) -> str:
         f"rights of {report['rights_changed']} places changed, {report['seconds']:.1f} s"
     ]
     lines += [f"  refused   {plain(uri)}: {plain(reason)}" for uri, reason in report["refused"]]
+    lines += [f"  in part   {plain(uri)}: {plain(unread)}" for uri, unread in report["partly_read"]]
     lines += [f"  put off   {plain(uri)}: it changed while it was read" for uri in report["deferred"]]
     lines += [f"  problem   {plain(each['where'])}: {plain(each['detail'])}" for each in report["problems"]]
     if report["unavailable"]:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api.errors import RETRY_AFTER_S
-from api.generations import Generations
+from api.slow_work import SlowWork
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import ModelUnavailable, Overloaded
 from tests.library import Library, Written, open_library, person
@@ -52,7 +52,7 @@ def run(library: Library, most: int, scene: Callable[[httpx.AsyncClient], Awaita
 
     async def played() -> None:
         app = library.app()
-        app.state.generations = Generations(most)
+        app.state.answers = SlowWork("answers", most, most)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=ANN) as client:
             await asyncio.wait_for(scene(client), PATIENCE_S)
@@ -112,12 +112,12 @@ def test_an_answer_that_fails_makes_room_for_the_next(library) -> None:
 
 def test_an_answer_that_is_left_in_the_middle_makes_room_for_the_next() -> None:
     async def leave() -> None:
-        generations = Generations(most=1)
-        first = generations.pieces(iter("ab"))
+        answers = SlowWork("answers", 1, 1)
+        first = answers.pieces(iter("ab"))
         assert await anext(first) == "a"
         with pytest.raises(Overloaded):
-            await anext(generations.pieces(iter("c")))
+            await anext(answers.pieces(iter("c")))
         await first.aclose()
-        assert [each async for each in generations.pieces(iter("de"))] == ["d", "e"]
+        assert [each async for each in answers.pieces(iter("de"))] == ["d", "e"]
 
     asyncio.run(leave())
