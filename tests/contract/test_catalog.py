@@ -193,6 +193,19 @@ def test_ft_11_a_refusal_that_something_else_decided_asks_for_another_attempt(wr
     assert [(each.item_id, each.change_token) for each in writer.known(SOURCE, "limits")] == [("a", ""), ("b", "1")]
 
 
+@pytest.mark.parametrize(
+    ("reason", "attempts"),
+    [(RefusalReason.TIME_LIMIT, 2), (RefusalReason.MEMORY_LIMIT, 2), (RefusalReason.DAMAGED, 1)],
+)
+def test_ft_11_what_met_a_limit_is_tried_once_more_and_then_believed(writer, reason, attempts) -> None:
+    refusal = Refusal("d", SOURCE, "a", "file://share/a", "1", acl_id(TENANT, SOURCE, "none"), reason, "", "limits")
+    for attempt in range(1, 4):
+        writer.refuse(refusal)
+        assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempt < attempts else "1"]
+    writer.refuse(replace(refusal, change_token="2"))
+    assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempts > 1 else "2"]
+
+
 def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:
     new = version("a.txt", "one", "two")
     writer.commit([new])
