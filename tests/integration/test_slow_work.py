@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api.errors import RETRY_AFTER_S
-from api.slow_work import SlowWork
+from api.slow_work import PICTURES_AT_A_TIME, SlowWork
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import ModelUnavailable, Overloaded
 from tests.library import Library, Written, open_library, person
@@ -96,6 +96,33 @@ def test_an_answer_too_many_is_refused_at_once_and_one_after_the_others_is_not(l
         model.go_on.set()
         assert "slow" in (await slow).text
         assert "slow" in (await ask(client, stream=stream)).text
+
+    run(library, 1, scene)
+
+
+def test_in_13_pages_that_are_slow_to_draw_stop_nothing_else_and_one_too_many_is_refused(library) -> None:
+    class SlowPen:
+        def __init__(self) -> None:
+            self.go_on = threading.Event()
+
+        def png(self, *_: object) -> bytes:
+            assert self.go_on.wait(PATIENCE_S)
+            return b"a picture"
+
+    pen = SlowPen()
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        client._transport.app.state.pages = pen  # type: ignore[attr-defined]
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+        document = (await client.get("/v1/documents")).json()["documents"][0]["id"]
+        page = f"/v1/documents/{document}/pages/1"
+        slow = [asyncio.create_task(client.get(page)) for _ in range(PICTURES_AT_A_TIME + 1)]
+        done, _ = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.result().json()["error"]["code"] for each in done] == ["overloaded"]
+        assert (await client.post("/v1/search", json={"query": "lorries"})).json()["passages"]
+        pen.go_on.set()
+        replies = await asyncio.gather(*slow)
+        assert sorted(each.status_code for each in replies) == [*[200] * PICTURES_AT_A_TIME, 503]
 
     run(library, 1, scene)
 
