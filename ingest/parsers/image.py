@@ -13,7 +13,8 @@ from pathlib import PurePath
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ingest.extraction import Attachment, Extraction
+from ingest.extraction import Extraction
+from ingest.parsers.attachments import Attachments
 from ingest.parsers.detection import FileKind
 from ingest.parsers.layout import Rect, Sheet
 from ingest.parsers.ocr import MAX_OCR_SIDE_PX, Pixels
@@ -157,8 +158,8 @@ class _Frames:
         taken = str(about.get(ExifTags.Base.DateTime, "")).replace(":", "").replace(" ", "")
         return Properties(author=str(about.get(ExifTags.Base.Artist, "")), created_at=pdf_time(taken))
 
-    def attachments(self) -> tuple[Attachment, ...]:
-        return ()
+    def attachments(self) -> Attachments:
+        return Attachments()
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -7,8 +7,9 @@ import email.policy
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage, Message
+from functools import partial
 
-from ingest.extraction import Attachment, Element, Extraction
+from ingest.extraction import Element, Extraction
 from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage, damaged, encrypted
 from ingest.parsers.detection import FileKind
@@ -41,10 +42,11 @@ class MailParser:
             body = (each for part in parts.bodies for each in _content(part))
             elements = (
                 *letter_elements(subject, envelope, body),
-                *attachment_list(each.name for each in parts.attachments),
+                *attachment_list(parts.files.listed()),
             )
             properties = Properties(subject, envelope["From"], mail_time(envelope["Date"]))
-        return replace(properties.describing(elements, FileKind.EML), attachments=parts.attachments)
+        found = properties.describing(elements, FileKind.EML)
+        return replace(found, attachments=parts.files.as_tuple(), notices=parts.files.notices())
 
 
 class MhtmlParser:
@@ -69,10 +71,9 @@ class _Parts:
 
     def __init__(self, message: EmailMessage) -> None:
         self.bodies: list[EmailMessage] = []
-        self._files = Attachments()
+        self.files = Attachments()
         self._seen = 0
         self._take(message)
-        self.attachments: tuple[Attachment, ...] = self._files.as_tuple()
 
     def _take(self, part: EmailMessage) -> None:
         self._seen += 1
@@ -90,13 +91,13 @@ class _Parts:
         elif kind in BODY_TYPES and not part.is_attachment() and not part.get_filename():
             self.bodies.append(part)
         elif kind not in SIGNATURES and not _belongs_to_body(part):
-            self._files.add(part.get_filename() or part.get_content_type().replace("/", "."), _bytes(part))
+            self.files.take(part.get_filename() or part.get_content_type().replace("/", "."), partial(_bytes, part))
 
     def _take_message(self, part: EmailMessage) -> None:
         inner = part.get_payload(0) if part.is_multipart() else None
         if isinstance(inner, EmailMessage):
             name = part.get_filename() or f"{_header(inner, 'Subject') or UNNAMED_MESSAGE}.eml"
-            self._files.add(name, inner.as_bytes(policy=email.policy.compat32))
+            self.files.take(name, partial(inner.as_bytes, policy=email.policy.compat32))
 
 
 def _best(alternatives: EmailMessage) -> EmailMessage:

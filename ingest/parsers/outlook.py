@@ -6,6 +6,7 @@ import email.policy
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 
 from oxmsg import Message
 from oxmsg.attachment import Attachment as OutlookAttachment
@@ -36,10 +37,11 @@ class MsgParser:
             files = _attached(message)
             elements = (
                 *letter_elements(message.subject, _envelope(message), _body(message)),
-                *attachment_list(each.name for each in files),
+                *attachment_list(files.listed()),
             )
             properties = Properties(message.subject, message.sender or "", in_utc(message.sent_date))
-            return replace(properties.describing(elements, FileKind.MSG), attachments=files.as_tuple())
+            found = properties.describing(elements, FileKind.MSG)
+            return replace(found, attachments=files.as_tuple(), notices=files.notices())
 
 
 def _envelope(message: Message) -> dict[str, str]:
@@ -79,11 +81,15 @@ def _attached(message: Message) -> Attachments:
         inner = _embedded(each)
         if inner is not None:
             embedded = _Embedded(inner)
-            files.add(f"{embedded.subject or UNNAMED_MESSAGE}.eml", _as_mail(embedded))
+            files.take(f"{embedded.subject or UNNAMED_MESSAGE}.eml", partial(_as_mail, embedded))
         elif not _belongs_to_body(each):
             name = each.file_name or each.properties.str_prop_value(SHORT_FILENAME) or ""
-            files.add(name, each.file_bytes or b"")
+            files.take(name, partial(_bytes, each))
     return files
+
+
+def _bytes(attachment: OutlookAttachment) -> bytes:
+    return attachment.file_bytes or b""
 
 
 def _embedded(attachment: OutlookAttachment) -> Storage | None:

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import pymupdf
 import pytest
 
+from ingest import reading
 from ingest.extraction import ElementKind, Extraction
+from ingest.parsers import attachments, wire
 from ingest.parsers.detection import FileKind, detect
 from ingest.parsers.registry import parse
+from rag.errors import DocumentRefused, RefusalReason
 from tests.contract import parser_files as files
 
 
@@ -101,3 +105,96 @@ def test_what_a_mail_quotes_is_put_into_nobody_elses_mouth(case: str) -> None:
 def test_an_answer_below_a_quotation_in_a_page_is_the_senders() -> None:
     page = f"<div>Hallo</div><div>{ANNA}</div><blockquote type=cite><div>Was kostet es?</div></blockquote><p>Neunhundert.</p>"
     assert said(page, "html") == ["Hallo", f"# {ANNA}", "Was kostet es?", f"# {BERT}", "Neunhundert."]
+
+
+# What is left out of a file of files -----------------------------------------------------------------------------------
+
+MANY = 1_002
+FIVE = {f"{i}.txt": f"Text {i}".encode() * 50 for i in range(5)}
+
+
+def zip_with_many() -> bytes:
+    return files.zipped({f"{i}.txt": b"x" for i in range(MANY)})
+
+
+def tar_with_many() -> bytes:
+    return files.tarred(*((f"{i}.txt", b"x") for i in range(MANY)))
+
+
+def mail_with_many() -> bytes:
+    message = EmailMessage()
+    message["Subject"] = "Viele"
+    message.set_content("Der Text.")
+    for i in range(MANY):
+        message.add_attachment(b"x", maintype="application", subtype="octet-stream", filename=f"{i}.txt")
+    return message.as_bytes()
+
+
+def with_bytes(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+def zip_with_damage() -> bytes:
+    data = files.zipped(FIVE)
+    return with_bytes(data, data.index(b"2.txt") + 7, b"\xff\xff\xff\xff")
+
+
+def zip_with_lock(*locked: int) -> bytes:
+    data, at = files.zipped(FIVE), 0
+    for i in range(5):
+        at = data.index(b"PK\x01\x02", at + 1)
+        data = with_bytes(data, at + 8, b"\x01") if i in locked else data
+    return data
+
+
+def tar_with_damage() -> bytes:
+    data = files.tarred(*FIVE.items())
+    return with_bytes(data, data.index(b"2.txt"), b"\xff" * 200)
+
+
+def pdf_with_damage() -> bytes:
+    data = pdf(a=b"Inhalt " * 200, b=b"Anderes " * 200)
+    return with_bytes(data, data.index(b"stream", data.index(b"/Type/EmbeddedFile/")) + 8, b"\xff" * 12)
+
+
+THOUSAND = [f"{i}.txt" for i in range(1_000)]
+TOO_MANY = (
+    "2 files inside left out: 1000.txt (more than 1,000 files are in one), 1001.txt (more than 1,000 files are in one)"
+)
+PARTLY: dict[str, tuple[Callable[[], bytes], str, list[str], str]] = {
+    "too many members of a ZIP": (zip_with_many, "a.zip", THOUSAND, TOO_MANY),
+    "too many members of a TAR": (tar_with_many, "a.tar", THOUSAND, TOO_MANY),
+    "too many files attached to a mail": (mail_with_many, "a.eml", THOUSAND, TOO_MANY),
+    "too many files in a PDF": (
+        lambda: pdf(**{f"{i:04}": b"x" for i in range(1_001)}), "a.pdf", [f"{i:04}.txt" for i in range(1_000)],
+        "1 file inside left out: 1000.txt (more than 1,000 files are in one)",
+    ),
+    "a damaged member": (zip_with_damage, "a.zip", ["0.txt", "1.txt", "3.txt", "4.txt"], "1 file inside left out: 2.txt (damaged)"),
+    "a locked member": (lambda: zip_with_lock(2), "a.zip", ["0.txt", "1.txt", "3.txt", "4.txt"], "1 file inside left out: 2.txt (encrypted)"),
+    "a TAR damaged in the middle": (tar_with_damage, "a.tar", ["0.txt", "1.txt"], "1 file inside left out: what follows 1.txt (damaged)"),
+    "a TAR cut off": (
+        lambda: files.tarred(*FIVE.items())[:2_300], "a.tar", ["0.txt", "1.txt"],
+        "1 file inside left out: what follows 1.txt (damaged)",
+    ),
+    "a damaged file in a PDF": (pdf_with_damage, "a.pdf", ["b.txt"], "1 file inside left out: a.txt (damaged)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PARTLY)
+def test_in_04_what_cannot_be_read_inside_a_file_costs_only_itself_and_is_named(case: str) -> None:
+    make, name, kept, notice = PARTLY[case]
+    found = parse(make(), name)
+    assert [each.name for each in found.attachments] == kept
+    assert found.notices == (notice,)
+    if not name.endswith(".pdf"):
+        assert "(left out: " in texts_of(found)[-1]
+
+
+def test_an_archive_of_which_nothing_can_be_read_is_refused_for_the_reason_of_its_first_member() -> None:
+    with pytest.raises(DocumentRefused) as refusal:
+        parse(zip_with_lock(0, 1, 2, 3, 4), "a.zip")
+    assert refusal.value.reason is RefusalReason.ENCRYPTED
+
+
+def test_as_many_files_cross_to_the_parent_as_a_parser_hands_out() -> None:
+    assert wire.MAX_ATTACHMENTS == attachments.MAX_ATTACHMENTS == reading.MAX_INSIDE

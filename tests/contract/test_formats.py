@@ -345,7 +345,7 @@ def with_prologue(prologue: bytes) -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
-    "an encrypted archive": (lambda: files.flagged_as_encrypted(files.zipped(FOLDER)), "a.zip", RefusalReason.ENCRYPTED),
+    "an encrypted archive": (lambda: files.flagged_as_encrypted(files.zipped({"a.txt": b"Eins"})), "a.zip", RefusalReason.ENCRYPTED),
     "an encrypted package": (lambda: files.compound({"EncryptedPackage": b"x"}), "a.docx", RefusalReason.ENCRYPTED),
     "an encrypted Word 97 file": (lambda: files.compound({"WordDocument": b"\xec\xa5" + bytes(9) + b"\x01"}), "a.doc", RefusalReason.ENCRYPTED),
     "an encrypted PowerPoint 97 file": (
@@ -397,12 +397,6 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
         RefusalReason.TOO_LARGE,
     ),
     "IN-04 the same bytes twice": (files.overlapping, "a.zip", RefusalReason.DAMAGED),
-    "IN-04 too many members": (lambda: files.zipped({f"{i}.txt": b"x" for i in range(1_001)}), "a.zip", RefusalReason.TOO_LARGE),
-    "IN-04 too many members of a TAR": (
-        lambda: files.tarred(*((f"{i}.txt", b"x") for i in range(1_001))),
-        "a.tar",
-        RefusalReason.TOO_LARGE,
-    ),
     "IN-04 a small sheet that shows much": (files.sheet_of_one_long_text, "a.xlsx", RefusalReason.TOO_LARGE),
     "deep JSON": (lambda: b"[" * 100_000 + b"]" * 100_000, "a.json", RefusalReason.DAMAGED),
     "JSON of objects in objects": (lambda: b'{"a":' * 500 + b"1" + b"}" * 500, "a.json", RefusalReason.DAMAGED),
