@@ -8,7 +8,7 @@ from datetime import datetime, time
 
 from ingest.extraction import Element, ElementKind
 from ingest.parsers.damage import too_large
-from ingest.parsers.tables import table_text
+from ingest.parsers.tables import starts_with_names, table_text
 
 MAX_CELLS = 3_000_000
 MAX_TEXT_CHARS = 40_000_000
@@ -72,7 +72,8 @@ def sheet_elements(title: str, cells: Cells, heads: Sequence[tuple[int, int]] = 
         rows = _rows(block, cells)
         columns = (block.left, block.right)
         declared = (block.top, block.left) in heads
-        goes_on = named is not None and named[:2] == columns and not declared and _holds_numbers(rows[0])
+        has_names = declared or not _holds_numbers(rows[0]) or starts_with_names(rows)
+        goes_on = named is not None and named[:2] == columns and not has_names
         if len(rows) == 1 and len([cell for cell in rows[0] if cell]) == 1:
             yield Element(ElementKind.PARAGRAPH, "".join(rows[0]))
             continue
@@ -80,7 +81,7 @@ def sheet_elements(title: str, cells: Cells, heads: Sequence[tuple[int, int]] = 
             yield Element(ElementKind.TABLE, table_text([named[2], *rows], header=True))
             continue
         yield Element(ElementKind.TABLE, table_text(rows, header=declared))
-        named = (*columns, rows[0]) if len(rows) > 1 and not _holds_numbers(rows[0]) else None
+        named = (*columns, rows[0]) if len(rows) > 1 and has_names else None
 
 
 def _rows(block: _Block, cells: Cells) -> list[list[str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from email.message import EmailMessage
 
+import openpyxl  # type: ignore[import-untyped]
 import pymupdf
 import pytest
 
@@ -198,3 +199,42 @@ def test_an_archive_of_which_nothing_can_be_read_is_refused_for_the_reason_of_it
 
 def test_as_many_files_cross_to_the_parent_as_a_parser_hands_out() -> None:
     assert wire.MAX_ATTACHMENTS == attachments.MAX_ATTACHMENTS == reading.MAX_INSIDE
+
+
+# Names of columns --------------------------------------------------------------------------------------------------------
+
+HEADS: dict[str, tuple[str, str]] = {
+    "years over sums": ("Kennzahl;2023;2024\nUmsatz;10;12\nKosten;5;6", "Kennzahl: Umsatz | 2023: 10 | 2024: 12"),
+    "years over sums that look like years": ("Kennzahl;2023;2024\nUmsatz;1890;1950", "Kennzahl: Umsatz | 2023: 1890 | 2024: 1950"),
+    "a corner without a name": (";2023;2024\nUmsatz;10;12", "Umsatz | 2023: 10 | 2024: 12"),
+    "one year": ("Kennzahl;2023\nUmsatz;10", "Kennzahl: Umsatz | 2023: 10"),
+    "a delimiter at the end of each line": ("Kennzahl;Soll;Ist;\nUmsatz;10;12;", "Kennzahl: Umsatz | Soll: 10 | Ist: 12"),
+    "years that are values": ("Auto;2019;rot\nRad;2020;blau", "Auto | 2019 | rot"),
+    "from and to": ("Miete;2019;2023\nPacht;2020;2024", "Miete | 2019 | 2023"),
+    "sums without names": ("Umsatz;10;12\nKosten;5;6", "Umsatz | 10 | 12"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_years_name_the_columns_of_what_are_no_years(case: str) -> None:
+    content, line = HEADS[case]
+    (text,) = texts_of(parse(content.encode(), "a.csv"))
+    assert line in text.split("\n")
+
+
+def test_a_second_table_on_a_sheet_keeps_its_own_years() -> None:
+    book = openpyxl.Workbook()
+    for row in (
+        ("Ort", "A", "B"),
+        ("Ulm", 1, 2),
+        (),
+        ("Kennzahl", 2023, 2024),
+        ("Umsatz", 10, 12),
+        (),
+        ("Kosten", 5, 6),
+    ):
+        book.active.append(row)
+    assert texts_of(parse(files.saved(book), "a.xlsx"))[2:] == [
+        "Kennzahl | 2023 | 2024\nKennzahl: Umsatz | 2023: 10 | 2024: 12",
+        "Kennzahl | 2023 | 2024\nKennzahl: Kosten | 2023: 5 | 2024: 6",
+    ]
