@@ -32,8 +32,13 @@ _CHARACTERS: dict[int, str | None] = {
     **dict.fromkeys((0xA0, 0x202F), " "),
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_END_OF_LINE = re.compile(r"[ \t]+\n")
+_END_OF_LINE = re.compile(r"(?<![ \t])[ \t]++\n")  # begun once a run, not at each of its blanks
 _BLANK_LINES = re.compile(r"\n{3,}")
+_MANY_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{200,}")
+_MARKS_IN_DISGUISE = "\u0f73\u0f75\u0f81"  # of combining class 0, but what they are made of is not
+MAX_MARKS = 30
+"""Combining marks on one letter (Unicode Standard Annex 15, stream-safe text): ordering a run of them takes time that
+grows with its square."""
 
 
 class ElementKind(StrEnum):
@@ -116,8 +121,19 @@ def extracted_text(extraction: Extraction) -> tuple[str, tuple[Span, ...]]:
 def clean(text: str) -> str:
     """Text as it is stored: NFC, `\\n` as the only line end, nothing invisible, nothing that UTF-8 cannot carry."""
     text = _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n")).translate(_CHARACTERS)
-    text = _END_OF_LINE.sub("\n", unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", _MANY_BEYOND_ASCII.sub(_with_few_marks, text))
+    text = _END_OF_LINE.sub("\n", text)
     return _BLANK_LINES.sub("\n\n", text).strip()
+
+
+def _with_few_marks(found: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in found[0]:
+        marks = marks + 1 if unicodedata.combining(character) or character in _MARKS_IN_DISGUISE else 0
+        if marks <= MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:

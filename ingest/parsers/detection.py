@@ -124,10 +124,10 @@ OLE_STREAMS = {  # a message can hold the others' streams only in folders of its
 }
 ENTITY_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 PLAIN_PROLOGUE = re.compile(rb"[^<]*+(?><\?.*?\?>\s*|<!--.*?-->\s*)*+<[^!?]", re.DOTALL)
-COMMENTS = r"(?>\s*<!--.{0,2000}?-->)*+\s*"
-HTML_START = re.compile(rf"\s*(<\?xml[^>]*>\s*)?{COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
-XML_START = re.compile(r"\s*<\?xml\s")
-JSON_START = re.compile(r"\s*[\[{]")
+COMMENTS = r"(?><!--.{0,2000}?-->\s*+)*+"
+HTML_START = re.compile(rf"\s*+(?:<\?xml[^>]*+>\s*+)?+{COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+XML_START = re.compile(r"\s*+<\?xml\s")
+JSON_START = re.compile(r"\s*+[\[{]")
 MAIL_START = re.compile(
     r"(Return-Path|Received|Delivered-To|MIME-Version|Message-ID|Date|Subject|From|To|X-[\w-]+):\s", re.IGNORECASE
 )

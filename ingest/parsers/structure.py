@@ -25,7 +25,7 @@ FOOTNOTES_FROM = 0.55  # share of the page's height
 FOOTNOTE_RATIO = 0.92  # of the body's size
 WORD = re.compile(r"[^\W\d_]{2}")
 
-DOT_LEADER = re.compile(r"\s?(\.\s?){5,}(?=(\d{1,4}|[ivxlc]{1,7})?\s*$)")
+DOT_LEADER = re.compile(r"(?<!\.)(?<!\.\s)\s?(?:\.\s?){5,}+(?=(?:\d{1,4}|[ivxlc]{1,7})?\s*$)")
 HYPHEN_AT_END = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
 RANGE_AT_END = re.compile(r"(?<=\d)[-–]$")
 JOINED_BY_HYPHEN = re.compile(r"(und|oder|bzw|sowie|and|or)\b")

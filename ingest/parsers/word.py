@@ -41,7 +41,7 @@ CHARACTERS = {"tab": "\t", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 TITLE_STYLE = "title"
 BULLETED_STYLES = ("list bullet", "list number")
 CONTENTS_STYLE = "toc "
-PAGE_NUMBER = re.compile(r"(?:Page|Seite)?[\W\d]*(?:of|von)?[\W\d]*", re.IGNORECASE)
+PAGE_NUMBER = re.compile(r"(?:Page|Seite)?+[\W\d]*+(?:of|von)?+[\W\d]*+", re.IGNORECASE)
 OFF = {"0", "false", "none"}
 MAX_COLUMNS = 200
 
