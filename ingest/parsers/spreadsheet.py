@@ -6,6 +6,8 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
@@ -21,6 +23,12 @@ MAX_MERGED_CELLS = 10_000
 MAX_NAMES = 1_000
 MAX_POINTS = 2_000
 THREADED = re.compile(r"^\[(?:Threaded comment|Kommentarthread)\].*?(?:Comment|Kommentar):\s*", re.DOTALL)
+WITHOUT_VALUE = re.compile(
+    rb"""<(?:\w{1,9}:)?c\b(?![^<>]{0,300}t=["']str)[^<>]{0,300}+>\s*+"""
+    rb"""<(?:\w{1,9}:)?f\b(?:[^<>/]{0,300}+/>|[^<>]{0,300}+>[^<]*+</(?:\w{1,9}:)?f>)\s*+"""
+    rb"""(?:<(?:\w{1,9}:)?v\s*+(?:/>|></(?:\w{1,9}:)?v>)\s*+)?+</(?:\w{1,9}:)?c>"""
+)
+"""A cell with a formula and no value; an empty text is a value."""
 Sheet = Any  # openpyxl has no types
 
 
@@ -31,9 +39,31 @@ class XlsxParser:
             book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
             with OfficePackage(data) as package:
                 properties = package.properties()  # openpyxl puts the present where a date is missing
+                shown_as_formulas = _show_formulas(book, data) if _lacks_values(package) else 0
             elements = (*_sheets(book), *_names(book))
         titled = [each for each in elements if each.kind is not ElementKind.HEADING]
-        return properties.describing(elements if titled else (), FileKind.XLSX)
+        found = properties.describing(elements if titled else (), FileKind.XLSX)
+        if not shown_as_formulas:
+            return found
+        return replace(found, notices=(f"{shown_as_formulas:,} formulas without a stored value are shown as formulas",))
+
+
+def _lacks_values(package: OfficePackage) -> bool:
+    """Whether there are formulas whose values the program that wrote the file did not work out."""
+    sheets = (name for name in package.names if name.startswith("xl/worksheets/"))
+    return any(WITHOUT_VALUE.search(package.read(name)) for name in sheets)
+
+
+def _show_formulas(book: Sheet, data: bytes) -> int:
+    """Puts formulas where their values are missing; returns how many."""
+    formulas = openpyxl.load_workbook(io.BytesIO(data), keep_links=False)
+    count = 0
+    for sheet in book.worksheets:
+        for place, cell in formulas[sheet.title]._cells.items():
+            if cell.data_type == "f" and sheet._cells[place].value is None:
+                sheet._cells[place].value = str(getattr(cell.value, "text", cell.value))
+                count += 1
+    return count
 
 
 def _sheets(book: Sheet) -> Iterator[Element]:
@@ -132,10 +162,11 @@ def _value(text: object) -> object:
 
 
 def _names(book: Sheet) -> Iterator[Element]:
-    """Named ranges and constants, with the value of those that are one cell."""
+    """Named ranges and constants, those of single sheets among them, with the value of those that are one cell."""
+    every = chain(book.defined_names.items(), *(sheet.defined_names.items() for sheet in book.worksheets))
     lines = [
         f"{name}: {_meaning(book, defined)}"
-        for name, defined in list(book.defined_names.items())[:MAX_NAMES]
+        for name, defined in islice(every, MAX_NAMES)
         if not defined.hidden and not name.startswith("_") and defined.attr_text and "#REF!" not in defined.attr_text
     ]
     if lines:

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from email.message import EmailMessage
 
 import openpyxl  # type: ignore[import-untyped]
 import pymupdf
 import pytest
+from openpyxl.workbook.defined_name import DefinedName  # type: ignore[import-untyped]
 
 from ingest import reading
 from ingest.extraction import ElementKind, Extraction
 from ingest.parsers import attachments, wire
 from ingest.parsers.detection import FileKind, detect
+from ingest.parsers.encoding import decode
 from ingest.parsers.registry import parse
 from rag.errors import DocumentRefused, RefusalReason
 from tests.contract import parser_files as files
@@ -238,3 +241,55 @@ def test_a_second_table_on_a_sheet_keeps_its_own_years() -> None:
         "Kennzahl | 2023 | 2024\nKennzahl: Umsatz | 2023: 10 | 2024: 12",
         "Kennzahl | 2023 | 2024\nKennzahl: Kosten | 2023: 5 | 2024: 6",
     ]
+
+
+# Workbooks ---------------------------------------------------------------------------------------------------------------
+
+
+def unreckoned() -> openpyxl.Workbook:
+    """As programs write workbooks that do not work out their formulas."""
+    book = openpyxl.Workbook()
+    for row in (("Artikel", "Preis", "Summe"), ("Blei", 2, "=B2*3"), ("Zinn", 4, '=IF(B3<5,"ja","")')):
+        book.active.append(row)
+    return book
+
+
+def test_formulas_without_a_stored_value_are_shown_and_the_operator_is_told() -> None:
+    found = parse(files.saved(unreckoned()), "a.xlsx")
+    assert texts_of(found)[1].split("\n")[1:] == [
+        "Artikel: Blei | Preis: 2 | Summe: =B2*3",
+        'Artikel: Zinn | Preis: 4 | Summe: =IF(B3<5,"ja","")',
+    ]
+    assert found.notices == ("2 formulas without a stored value are shown as formulas",)
+
+
+@pytest.mark.parametrize(("attributes", "value"), [(b"", b"6"), (b' t="str"', b"")])
+def test_formulas_with_a_stored_value_show_it_alone(attributes: bytes, value: bytes) -> None:
+    sheet = files.member_of(files.saved(unreckoned()), "xl/worksheets/sheet1.xml")
+    sheet = re.sub(
+        rb'(<c r="C\d")[^>]*>(<f>[^<]*</f>)<v\s?(?:/>|></v>)', rb"\1%b>\2<v>%b</v>" % (attributes, value), sheet
+    )
+    found = parse(files.replaced(files.saved(unreckoned()), "xl/worksheets/sheet1.xml", sheet), "a.xlsx")
+    assert found.notices == ()
+    assert texts_of(found)[1].split("\n")[1] == "Artikel: Blei | Preis: 2" + (" | Summe: 6" if value else "")
+
+
+def test_names_of_a_single_sheet_are_read_as_those_of_the_workbook() -> None:
+    book = unreckoned()
+    book.defined_names["Global"] = DefinedName("Global", attr_text="Sheet!$B$3")
+    book.active.defined_names["Lokal"] = DefinedName("Lokal", attr_text="Sheet!$B$2")
+    assert texts_of(parse(files.saved(book), "a.xlsx"))[-1] == "Named ranges\nGlobal: 4 (Sheet!B3)\nLokal: 2 (Sheet!B2)"
+
+
+# Encodings ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("Lager: 営業時間は次のとおり", "iso2022_jp"), ("창고 영업시간은 다음과 같다", "iso2022_kr")]
+)
+def test_text_in_seven_bits_that_announces_its_letters_is_read_as_they_are(text: str, encoding: str) -> None:
+    assert texts_of(parse(text.encode(encoding), "a.txt")) == [text]
+
+
+def test_a_log_with_colours_of_a_terminal_stays_what_it_is() -> None:
+    assert decode(b"\x1b[31mrot\x1b(B\x1b[m") == "\x1b[31mrot\x1b(B\x1b[m"
