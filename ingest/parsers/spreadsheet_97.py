@@ -22,7 +22,7 @@ class XlsParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """One heading per sheet, its tables with the names of their columns in each row, comments.
 
-        Merged cells are not spread: xlrd tells them only with the formats of all cells, which it keeps in memory.
+        Merged cells are not spread: xlrd tells them only along with every empty cell that is formatted.
         """
         with damage("the workbook"), open(os.devnull, "w") as nowhere:
             try:
@@ -41,7 +41,7 @@ def _sheets(book: Book) -> Iterator[Element]:
     for name in book.sheet_names():
         sheet = book.sheet_by_name(name)
         if cells := _cells(book, sheet, budget):
-            yield from sheet_elements(name, cells)
+            yield from sheet_elements(name, cells, budget)
             yield from _comments(sheet)
         book.unload_sheet(name)
 
@@ -57,7 +57,7 @@ def _cells(book: Book, sheet: Book, budget: Budget) -> Cells:
 
 def _comments(sheet: Book) -> Iterator[Element]:
     for (row, column), note in sorted(sheet.cell_note_map.items()):
-        by = f" ({note.author})" if note.author else ""
+        by = f" ({note.author})" if note.author.strip() else ""
         yield Element(ElementKind.OTHER, f"Comment on {xlrd.cellname(row, column)}{by}: {note.text}")
 
 

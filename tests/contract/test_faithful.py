@@ -293,3 +293,20 @@ def test_text_in_seven_bits_that_announces_its_letters_is_read_as_they_are(text:
 
 def test_a_log_with_colours_of_a_terminal_stays_what_it_is() -> None:
     assert decode(b"\x1b[31mrot\x1b(B\x1b[m") == "\x1b[31mrot\x1b(B\x1b[m"
+
+
+# Notes -------------------------------------------------------------------------------------------------------------------
+
+
+def test_footnotes_of_word_are_numbered_as_they_are_printed_and_not_as_they_are_kept() -> None:
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    notes = "".join(f'<w:footnote w:id="{i}"><w:p><w:r><w:t>Note {i}</w:t></w:r></w:p></w:footnote>' for i in (2, 5, 9))
+    marks = ('w:id="9"', 'w:id="5" w:customMarkFollows="1"', 'w:id="2"')
+    body = "".join(f"<w:p><w:r><w:t>Satz</w:t></w:r><w:r><w:footnoteReference {each}/></w:r></w:p>" for each in marks)
+    data = files.replaced(
+        files.word_with_footnote(), "word/footnotes.xml", f"<w:footnotes {space}>{notes}</w:footnotes>".encode()
+    )
+    data = files.replaced(
+        data, "word/document.xml", f"<w:document {space}><w:body>{body}</w:body></w:document>".encode()
+    )
+    assert texts_of(parse(data, "a.docx"))[1::2] == ["Footnote 1: Note 9", "Footnote: Note 5", "Footnote 2: Note 2"]

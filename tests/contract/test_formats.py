@@ -147,7 +147,7 @@ def test_word_yields_lists_with_their_numbers_comments_merged_heads_and_furnitur
 def test_word_yields_footnotes_behind_their_paragraph() -> None:
     assert outline(parse(files.word_with_footnote(), "a.docx")) == [
         (PARAGRAPH, "Satz"),
-        (OTHER, "Footnote 2: Quelle: Archiv"),
+        (OTHER, "Footnote 1: Quelle: Archiv"),
     ]
 
 
