@@ -161,6 +161,9 @@ while question := take(questions):
             answer(tell("x")[0], data)
         case "refuse":
             answer(*encode_refusal(DocumentRefused(RefusalReason.DAMAGED, "torn")))
+        case "memory after a while":
+            signal.sigtimedwait({signal.SIGUSR1}, float(data))
+            answer(*encode_refusal(DocumentRefused(RefusalReason.MEMORY_LIMIT, "too much")))
         case "twice":
             parts = (*tell("mine"), number, *tell("not yours"))
             answers.write(b"".join(LENGTH.pack(len(part)) + part for part in parts))
