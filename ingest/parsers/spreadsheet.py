@@ -11,6 +11,9 @@ from itertools import chain, islice
 from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
+from openpyxl.comments.comment_sheet import CommentSheet  # type: ignore[import-untyped]
+from openpyxl.worksheet._reader import WorksheetReader  # type: ignore[import-untyped]
+from openpyxl.worksheet.cell_range import CellRange, MultiCellRange  # type: ignore[import-untyped]
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
@@ -29,6 +32,7 @@ WITHOUT_VALUE = re.compile(
     rb"""(?:<(?:\w{1,9}:)?v\s*+(?:/>|></(?:\w{1,9}:)?v>)\s*+)?+</(?:\w{1,9}:)?c>"""
 )
 """A cell with a formula and no value; an empty text is a value."""
+SINGLE_CELL = re.compile(r"\$?[A-Za-z]{1,3}\$?\d{1,7}")
 Sheet = Any  # openpyxl has no types
 
 
@@ -70,7 +74,7 @@ def _sheets(book: Sheet) -> Iterator[Element]:
     budget = Budget()
     for sheet in book.worksheets:
         heads = [_top_left(table) for table in sheet.tables.values() if table.headerRowCount]
-        yield from sheet_elements(sheet.title, _cells(sheet, budget), heads)
+        yield from sheet_elements(sheet.title, _cells(sheet, budget), budget, heads)
         yield from _comments(sheet)
         yield from _charts(sheet)
     for sheet in book.chartsheets:
@@ -96,14 +100,41 @@ def _cells(sheet: Sheet, budget: Budget) -> Cells:
     return texts
 
 
+def _keep_merged_ranges(reader: Sheet) -> None:
+    """Which cells are merged, without a cell for every place that they cover: one range can cover 17 billion."""
+    if reader.parser.merged_cells:
+        ranges = [CellRange(each.ref) for each in reader.parser.merged_cells.mergeCell]
+        reader.ws.merged_cells = MultiCellRange(ranges)
+
+
+def _leave_hyperlinks(reader: Sheet) -> None:
+    """Nothing here reads them, and openpyxl makes a cell for every place of a linked range."""
+
+
+def _single_cells(parsed: Sheet) -> Iterator[tuple[str, Sheet]]:
+    """Comments with their cells, without those on a range, which no program writes: it would be filled with cells."""
+    return ((place, comment) for place, comment in _every_comment(parsed) if SINGLE_CELL.fullmatch(place))
+
+
+_every_comment = CommentSheet.comments.fget
+CommentSheet.comments = property(_single_cells)
+WorksheetReader.bind_merged_cells = _keep_merged_ranges
+WorksheetReader.bind_hyperlinks = _leave_hyperlinks
+
+
 def _spread(merged: Sheet, texts: defaultdict[int, dict[int, str]], budget: Budget) -> None:
-    """The text of a merged cell in every place that it covers beside others."""
-    text = texts.get(merged.min_row, {}).get(merged.min_col)
-    if text is None or merged.size["rows"] * merged.size["columns"] > MAX_MERGED_CELLS:
+    """The text of a merged cell in every place that it covers, where only it is shown."""
+    if merged.size["rows"] * merged.size["columns"] > MAX_MERGED_CELLS:
         return
-    for row, column in merged.cells:
-        if column not in texts[row]:
-            texts[row][column] = Covered(budget.spend(text))
+    text = texts.get(merged.min_row, {}).get(merged.min_col)
+    covered = islice(merged.cells, 1, None)
+    if text is None:
+        for row, column in covered:
+            budget.spend("")
+            texts.get(row, {}).pop(column, None)
+    else:
+        for row, column in covered:
+            texts[row][column] = Covered(budget.repeat(text))
 
 
 def _top_left(table: Sheet) -> tuple[int, int]:
