@@ -19,6 +19,7 @@ from ingest.parsers import attachments, wire
 from ingest.parsers.detection import FileKind, detect
 from ingest.parsers.encoding import decode
 from ingest.parsers.registry import parse
+from ingest.parsers.structure import joined
 from rag.errors import DocumentRefused, RefusalReason
 from tests.contract import parser_files as files
 
@@ -310,3 +311,50 @@ def test_footnotes_of_word_are_numbered_as_they_are_printed_and_not_as_they_are_
         data, "word/document.xml", f"<w:document {space}><w:body>{body}</w:body></w:document>".encode()
     )
     assert texts_of(parse(data, "a.docx"))[1::2] == ["Footnote 1: Note 9", "Footnote: Note 5", "Footnote 2: Note 2"]
+
+
+# Divided words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (("Gefahr-", "gut"), "Gefahrgut"),
+        (("EU-", "weit"), "EU-weit"),
+        (("GmbH-", "rechtlich"), "GmbH-rechtlich"),
+        (("Kfz-", "bezogen"), "Kfz-bezogen"),
+        (("an e-", "mail"), "an e-mail"),
+        (("a 24-", "hour shift"), "a 24-hour shift"),
+        (("von 2019-", "2023"), "von 2019-2023"),
+        (("von 3- und", "4-fach"), "von 3- und 4-fach"),
+        (("3-", "oder 4-fach"), "3- oder 4-fach"),
+        (("a well-", "known one"), "a wellknown one"),
+        (("Be\u00ad", "und Entladung"), "Be\u00ad und Entladung"),
+        (("Стра-", "ница"), "Страница"),
+    ],
+)
+def test_a_hyphen_at_the_end_of_a_line_stays_where_it_belongs_to_the_word(lines: tuple[str, str], text: str) -> None:
+    assert joined(lines) == text
+
+
+def printed(*pages: tuple[str, ...]) -> bytes:
+    document = pymupdf.open()
+    for lines in pages:
+        page = document.new_page()
+        for i, line in enumerate(lines):
+            page.insert_text((60, 100 + 14 * i), line)
+    data: bytes = document.tobytes()
+    return data
+
+
+def test_a_compound_keeps_its_hyphen_where_the_document_writes_it_within_a_line() -> None:
+    found = parse(printed(("A well-known rule and a well-", "known word that is un-", "divided otherwise.")), "a.pdf")
+    assert texts_of(found) == ["A well-known rule and a well-known word that is undivided otherwise."]
+
+
+def test_a_word_divided_between_two_pages_stands_whole_where_it_begins() -> None:
+    found = parse(printed(("Es gelten die Gefahr-",), ("gutvorschriften für alle.",)), "a.pdf")
+    assert [(each.text, each.page) for each in found.elements] == [
+        ("Es gelten die Gefahrgutvorschriften", 1),
+        ("für alle.", 2),
+    ]
