@@ -16,6 +16,7 @@ from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
 from ingest.parsers.hypertext import html_extraction
 from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
+from ingest.parsers.mail_headers import BOUNDED, cut_headers
 from ingest.parsers.properties import Properties, mail_time
 
 ENVELOPE = ("From", "To", "Cc", "Date")
@@ -33,7 +34,7 @@ class MailParser:
         Pictures and signatures that belong to the body are left out.
         """
         with damage("the mail"):
-            message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
+            message = email.message_from_bytes(_as_bytes(data), policy=BOUNDED)
             if _is_encrypted(message):
                 raise encrypted("the mail is encrypted (S/MIME or PGP); only its recipients can read it")
             parts = _Parts(message)
@@ -46,14 +47,15 @@ class MailParser:
             )
             properties = Properties(subject, envelope["From"], mail_time(envelope["Date"]))
         found = properties.describing(elements, FileKind.EML)
-        return replace(found, attachments=parts.files.as_tuple(), notices=parts.files.notices())
+        notices = (*cut_headers(message), *parts.files.notices())
+        return replace(found, attachments=parts.files.as_tuple(), notices=notices)
 
 
 class MhtmlParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """A web page saved as one file; its pictures and styles are left out."""
         with damage("the web page"):
-            message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
+            message = email.message_from_bytes(_as_bytes(data), policy=BOUNDED)
             for part in message.walk():
                 if part.get_content_type() == "text/html":
                     page = html_extraction(_text(part))

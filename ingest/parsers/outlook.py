@@ -19,6 +19,7 @@ from ingest.parsers.damage import damage
 from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
 from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
+from ingest.parsers.mail_headers import MAX_TAKEN_APART_CHARS
 from ingest.parsers.properties import Properties, in_utc
 
 DISPLAY_TO, DISPLAY_CC = 0x0E04, 0x0E03
@@ -118,7 +119,7 @@ def _as_mail(message: Message) -> bytes:
     mail = EmailMessage(policy=email.policy.default.clone(refold_source="none"))
     for field, value in {"Subject": message.subject, **_envelope(message)}.items():
         if value:
-            mail[field] = " ".join(value.split())
+            mail[field] = " ".join(value.split())[:MAX_TAKEN_APART_CHARS]
     mail.set_content(message.body or "")
     if html := _html(message):
         mail.add_alternative(html, subtype="html")

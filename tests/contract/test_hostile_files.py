@@ -11,7 +11,7 @@ from time import process_time
 
 import pytest
 
-from ingest.extraction import clean, extracted_text
+from ingest.extraction import Extraction, clean, extracted_text
 from ingest.parsers.detection import FileKind, detect
 from ingest.parsers.layout import Block, Line, Rect, Sheet, without_running_heads
 from ingest.parsers.registry import parse
@@ -202,6 +202,37 @@ def test_what_merged_cells_hide_is_not_read() -> None:
     data = workbook_with('<mergeCells><mergeCell ref="A4:B4"/><mergeCell ref="E3:F4"/></mergeCells>')
     assert "1890" not in extracted_text(parse(data, "a.xlsx"))[0]
     assert "Blei" not in extracted_text(parse(data, "a.xlsx"))[0]
+
+
+# Headers of mail -----------------------------------------------------------------------------------------------------------
+
+MAILS: dict[str, str] = {
+    "addresses": "From: " + "a@b, " * 60_000,
+    "quoted names": "From: " + '"a"' * 20_000,
+    "a subject in words of its own": "Subject: " + "=?utf-8?q?a?= " * 20_000,
+    "comments in a date": "Date: " + "(" * 50_000,
+    "parameters of a type": "Content-Type: text/plain; " + "; ".join(f"a*{i}*=utf-8''x" for i in range(8_000)),
+    "a header over many lines": "To: " + "a@b,\n " * 40_000 + "c",
+    "many headers": "X: y\n" * 100_000 + "Z: z",
+}
+
+
+@pytest.mark.parametrize("case", MAILS)
+def test_in_04_headers_of_mails_are_read_within_bounds(case: str) -> None:
+    with cheaply():
+        found = parse(f"MIME-Version: 1.0\nTo: b@a.example\n{MAILS[case]}\n\nWords.".encode(), "a.eml")
+    assert found.elements[-1].text == "Words."
+    assert sum(len(element.text) for element in found.elements) < 150_000
+
+
+def test_a_mail_to_a_thousand_people_names_them_all_and_one_that_goes_on_says_where_it_is_cut_off() -> None:
+    def to(count: int) -> Extraction:
+        people = ", ".join(f"Jana {i:05} <jana.{i:05}@a.example>" for i in range(count))
+        return parse(f"From: a@a.example\nTo: {people}\nSubject: Plan\n\nWords.".encode(), "a.eml")
+
+    assert "<jana.00999@a.example>" in extracted_text(to(1_000))[0]
+    assert to(1_000).notices == ()
+    assert to(5_000).notices == ("headers cut off after 64,000 characters: To",)
 
 
 # Markup ----------------------------------------------------------------------------------------------------------------
