@@ -42,7 +42,9 @@ class SyncReport:
     """What one sync did.
 
     Attributes:
-        refused: uri and reason of items that could not be read.
+        still_refused: items that could not be read before and are as they were.
+        written: documents taken in; `inside` of them were inside a listed item.
+        refused: uri and reason of items, and of files inside them, that could not be read.
         partly_read: uri of documents of which something was left out, and what.
         deferred: uris of items that changed under the reader and are left to the next run.
         unavailable: known documents that the source could not show now; nobody sees them until it does.
@@ -53,7 +55,9 @@ class SyncReport:
     source: str
     listed: int = 0
     unchanged: int = 0
+    still_refused: int = 0
     written: int = 0
+    inside: int = 0
     rights_changed: int = 0
     moved: int = 0
     deleted: int = 0
@@ -130,6 +134,7 @@ class Ingestion:
             source,
             listed=len(listing.items),
             unchanged=todo.unchanged,
+            still_refused=todo.still_refused,
             rights_changed=len({each.reference for each in todo.access}),
             moved=len(todo.regoverned),
             deleted=len(todo.gone),
@@ -267,6 +272,7 @@ class Ingestion:
         report.embedded += self.write(versions, on_embedded)
         families = [each for version in versions for each in version.family]
         report.written += len(families)
+        report.inside += len(families) - len(versions)
         report.partly_read += [(each.document.uri, each.unread) for each in families if each.unread]
         report.chunks += sum(len(each.chunks) for each in families)
 

@@ -86,7 +86,7 @@ class DocumentReader:
 
     Args:
         decided_by: what decides whether a document can be read: limits and parsers.
-        read_by: what the passages of a document depend on beside its content: parsers, choices and chunking.
+        read_by: what the passages of a document depend on beside its content: parsers and chunking.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class DocumentReader:
             chunks,
             name=file.name,
             read_by=self.read_by,
+            decided_by=self.decided_by,
             unread="; ".join(extraction.notices),
         )
 

@@ -94,15 +94,17 @@ class ParserPool:
 
     @property
     def read_by(self) -> str:
-        """What an extraction depends on beside the document."""
-        return f"parsers {PARSERS}, {self._options.pdf_reader}, {self._options.ocr} {self._options.ocr_pages} pages"
+        """What a whole extraction depends on beside the document."""
+        return f"parsers {PARSERS}"
 
     @property
     def decided_by(self) -> str:
         """What a refusal depends on beside the document."""
         programs = "".join(f", {name}" for name in sorted(self._programs) if self._may_start_programs)
+        choices = f"{self._options.pdf_reader}, {self._options.ocr} {self._options.ocr_pages} pages"
         return (
-            f"{self.read_by}{programs}, {self._max_bytes} bytes, {self._timeout_s:g} s, "
+            f"{self.read_by}{programs}, {choices}, "
+            f"{self._max_bytes} bytes, {self._timeout_s:g} s, "
             f"{self._memory_bytes} bytes of memory"
         )
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
@@ -82,6 +82,7 @@ class NewVersion:
     refused: Sequence[Refusal] = ()
     name: str = ""
     read_by: str = ""
+    decided_by: str = ""
     unread: str = ""
 
     @property
@@ -133,10 +134,11 @@ class CatalogWriter:
             decided_by: what would decide about a refusal today. Refusals that something else decided have the change
                 token "", which asks for another attempt; so have items with such a refusal inside, and what met a
                 limit once, as that may have been the machine's load.
-            read_by: what would read a document today. Documents that something else read have the change token "".
+            read_by: what would read a document today. Documents that something else read have the change token "", and
+                so have those of which a part was left out, where something else decided that.
         """
         current = (
-            select(*_KNOWN_OF_DOCUMENT, documents.c.read_by, acls.c.reference)
+            select(*_KNOWN_OF_DOCUMENT, _DECIDED, documents.c.read_by, acls.c.reference)
             .join(acls, acls.c.id == documents.c.acl_id)
             .where(documents.c.tenant == self._tenant, documents.c.source == source, documents.c.parent_id.is_(None))
         )
@@ -151,14 +153,25 @@ class CatalogWriter:
             refusals.c.parent_id.is_not(None),
             refusals.c.decided_by != decided_by,
         )
+        partly_read = select(documents.c.parent_id).where(
+            documents.c.tenant == self._tenant,
+            documents.c.source == source,
+            documents.c.parent_id.is_not(None),
+            documents.c.unread != "",
+            documents.c.decided_by != decided_by,
+        )
         with self._catalog.reading() as connection:
             items = {
                 row.id: KnownItem(
-                    row.id, row.item_id, row.uri, _token(row.change_token, row.read_by == read_by), row.reference
+                    row.id,
+                    row.item_id,
+                    row.uri,
+                    _token(row.change_token, row.read_by == read_by and row.decided in ("", decided_by)),
+                    row.reference,
                 )
                 for row in connection.execute(current)
             }
-            for parent in set(connection.execute(improvable).scalars()) & items.keys():
+            for parent in set(connection.execute(improvable.union(partly_read)).scalars()) & items.keys():
                 items[parent] = replace(items[parent], change_token="")
             for row in connection.execute(refused):
                 again = row.reason in PASSING and row.attempts < MOST_ATTEMPTS
@@ -375,7 +388,9 @@ class CatalogWriter:
         connection.execute(delete(chunks).where(chunks.c.document_id == about.id))
         connection.execute(delete(refusals).where(refusals.c.document_id == about.id))
         row = {field.name: getattr(about, field.name) for field in fields(Document)}
-        row |= {each: getattr(new, each) for each in ("item_id", "name", "change_token", "read_by", "unread")}
+        row |= {
+            each: getattr(new, each) for each in ("item_id", "name", "change_token", "read_by", "decided_by", "unread")
+        }
         row |= {"sort_key": about.position[0], "ingested_at": now}
         if not connection.execute(update(documents).where(documents.c.id == about.id).values(**row)).rowcount:
             connection.execute(insert(documents).values(**row))
@@ -412,6 +427,7 @@ _CHANGE_PLACE = (
     .where(acls.c.id == bindparam("identifier"))
     .values({each: bindparam(each) for each in ("allow", "deny", "origin", "problem", "changed_at")})
 )
+_DECIDED = case((documents.c.unread == "", ""), else_=documents.c.decided_by).label("decided")
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
 

@@ -722,6 +722,7 @@ def test_ft_04_a_text_inside_that_the_model_refuses_costs_only_the_file_that_it_
 
 def test_ft_11_what_is_left_unread_is_told_until_it_is_read(world: World) -> None:
     world.source.write("scan", "one\n-pages 3 to 9")
+    world.source.write("whole", "four")
     world.source.write("mail", "two", inside=[attached("table", "three", "-a formula")])
     told = [("file://share/mail!/table", "a formula"), ("file://share/scan", "pages 3 to 9")]
     assert sorted(world.sync().partly_read) == told
@@ -729,6 +730,11 @@ def test_ft_11_what_is_left_unread_is_told_until_it_is_read(world: World) -> Non
     assert [(each.uri, each.detail) for each in status.refusals()] == told
     assert {each.reason for each in status.refusals()} == {"partly_read"}
     assert [each.partly_read for each in status.sources()] == [2]
+    world.sync()
+    assert world.source.fetched == []
+    world.decided_by = "more pages"
+    world.sync()
+    assert world.source.fetched == ["mail", "scan"], "and not what was read whole"
     world.source.write("scan", "one")
     world.source.delete("mail")
     world.sync()

@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("change_token", sa.Text(), nullable=False),
         sa.Column("read_by", sa.String(length=200), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=False),
         sa.Column("acl_id", sa.String(length=36), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=True),
