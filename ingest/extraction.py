@@ -31,6 +31,7 @@ _CHARACTERS: dict[int, str | None] = {
     **dict.fromkeys((0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029), "\n"),
     **dict.fromkeys((0xA0, 0x202F), " "),
 }
+_UNCLEAN = re.compile(f"[{''.join(re.escape(chr(each)) for each in sorted(_CHARACTERS))}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _END_OF_LINE = re.compile(r"(?<![ \t])[ \t]++\n")  # begun once a run, not at each of its blanks
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -124,6 +125,16 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFC", _MANY_BEYOND_ASCII.sub(_with_few_marks, text))
     text = _END_OF_LINE.sub("\n", text)
     return _BLANK_LINES.sub("\n\n", text).strip()
+
+
+def is_clean(text: str) -> bool:
+    """Whether `clean` would leave every character of it."""
+    return _UNCLEAN.search(text) is None
+
+
+def on_one_line(text: str) -> str:
+    """For a log: every character that `clean` would not leave, and every line end, is a blank."""
+    return _UNCLEAN.sub(" ", text).replace("\n", " ")
 
 
 def _with_few_marks(found: re.Match[str]) -> str:

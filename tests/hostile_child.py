@@ -135,7 +135,7 @@ while question := take(questions):
             answers.write(LENGTH.pack(1000) + bytes(500))
             os.kill(os.getpid(), signal.SIGKILL)
         case "inside an attachment":
-            parts = encode_extraction(Extraction("x", (), "", attachments=(Attachment("a", bytes(1000)),)))
+            parts = encode_extraction(Extraction("x", (), "text/plain", attachments=(Attachment("a", bytes(1000)),)))
             answer(*parts[:-1])
             answers.write(LENGTH.pack(1000) + bytes(500))
             os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,8 @@ from zipfile import ZipInfo
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENT_BYTES, Attachments
 from ingest.parsers.damage import damage, damaged, encrypted, too_large
-from ingest.parsers.detection import TAR_MAGIC_AT, FileKind
+from ingest.parsers.detection import TAR_MAGIC_AT
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.packages import MAX_MEMBERS, Package, is_encrypted
 
 MAX_LZMA_BYTES = 100_000_000

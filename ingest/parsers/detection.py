@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import PurePath
 
 from ingest.parsers.compound import compound_streams
 from ingest.parsers.damage import damaged, encrypted, unsupported
 from ingest.parsers.encoding import decode, is_binary
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.packages import Package, is_encrypted
 from rag.errors import DocumentRefused, RefusalReason
 
@@ -17,49 +17,6 @@ PDF_HEADER_WITHIN = 1024  # ISO 32000-1, annex H, implementation note 13
 BLANKS = b" \t\r\n\0\xef\xbb\xbf"  # and the byte-order mark of UTF-8
 TEXT_SAMPLE_BYTES = 65_536
 XML_PROLOGUE_BYTES = 1_000_000
-
-
-class FileKind(StrEnum):
-    """Kinds that can be read; the value is the media type."""
-
-    PDF = "application/pdf"
-    DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
-    XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    DOC = "application/msword"
-    PPT = "application/vnd.ms-powerpoint"
-    XLS = "application/vnd.ms-excel"
-    XLSB = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
-    ODT = "application/vnd.oasis.opendocument.text"
-    ODS = "application/vnd.oasis.opendocument.spreadsheet"
-    ODP = "application/vnd.oasis.opendocument.presentation"
-    RTF = "application/rtf"
-    EPUB = "application/epub+zip"
-    MSG = "application/vnd.ms-outlook"
-    EML = "message/rfc822"
-    MHTML = "multipart/related"
-    HTML = "text/html"
-    XML = "application/xml"
-    JSON = "application/json"
-    MARKDOWN = "text/markdown"
-    RESTRUCTURED = "text/x-rst"
-    CSV = "text/csv"
-    TSV = "text/tab-separated-values"
-    TEXT = "text/plain"
-    ZIP = "application/zip"
-    TAR = "application/x-tar"
-    GZIP = "application/gzip"
-    BZIP2 = "application/x-bzip2"
-    XZ = "application/x-xz"
-    PNG = "image/png"
-    JPEG = "image/jpeg"
-    TIFF = "image/tiff"
-    GIF = "image/gif"
-    WEBP = "image/webp"
-    BMP = "image/bmp"
-
-
-IMAGES = frozenset({FileKind.PNG, FileKind.JPEG, FileKind.TIFF, FileKind.GIF, FileKind.WEBP, FileKind.BMP})
 TEXT_KINDS = {
     ".md": FileKind.MARKDOWN,
     ".markdown": FileKind.MARKDOWN,

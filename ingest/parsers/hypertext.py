@@ -18,7 +18,7 @@ from unstructured.partition.text_type import is_bulleted_text
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.plain import text_of
 from ingest.parsers.properties import Properties, iso_time
 from ingest.parsers.tables import html_table_text

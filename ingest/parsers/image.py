@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ingest.extraction import Extraction
 from ingest.parsers.attachments import Attachments
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Rect, Sheet
 from ingest.parsers.ocr import MAX_OCR_SIDE_PX, Pixels
 from ingest.parsers.options import ReadingOptions

@@ -12,9 +12,9 @@ from functools import partial
 from ingest.extraction import Element, Extraction
 from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage, damaged, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
 from ingest.parsers.hypertext import html_extraction
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
 from ingest.parsers.mail_headers import BOUNDED, cut_headers
 from ingest.parsers.properties import Properties, mail_time

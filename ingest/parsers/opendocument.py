@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, children, local_name, parse_xml, text_content
 from ingest.parsers.packages import Package
 from ingest.parsers.properties import Properties, dublin_core

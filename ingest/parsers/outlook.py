@@ -16,8 +16,8 @@ from oxmsg.storage import Storage
 from ingest.extraction import Element, Extraction
 from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
 from ingest.parsers.mail_headers import MAX_TAKEN_APART_CHARS
 from ingest.parsers.properties import Properties, in_utc

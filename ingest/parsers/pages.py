@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-from ingest.parsers.detection import IMAGES, FileKind, detect
+from ingest.parsers.detection import detect
 from ingest.parsers.image import frame_pixels, png
+from ingest.parsers.kinds import IMAGES, FileKind
 from ingest.parsers.options import PDF_READERS, ReadingOptions
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason

@@ -17,7 +17,7 @@ from pymupdf import mupdf
 from ingest.extraction import ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
 from ingest.parsers.damage import damaged
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet
 from ingest.parsers.ocr import Pixels
 from ingest.parsers.options import ReadingOptions

@@ -20,7 +20,7 @@ from pypdfium2 import raw
 
 from ingest.extraction import ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet, around
 from ingest.parsers.ocr import Pixels
 from ingest.parsers.options import ReadingOptions

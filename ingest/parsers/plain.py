@@ -6,8 +6,8 @@ import csv
 import re
 
 from ingest.extraction import Element, ElementKind, Extraction
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.tables import table_text
 from rag.errors import DocumentRefused, RefusalReason
 

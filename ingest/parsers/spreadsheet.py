@@ -17,8 +17,8 @@ from openpyxl.worksheet.cell_range import CellRange, MultiCellRange  # type: ign
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.opc import OfficePackage
 from ingest.parsers.tables import Covered, table_text
 

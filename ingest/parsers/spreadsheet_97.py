@@ -11,8 +11,8 @@ import xlrd  # type: ignore[import-untyped]
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.properties import Properties
 
 Book = Any  # xlrd has no types

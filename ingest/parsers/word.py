@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ingest.extraction import Element, ElementKind, Extraction, clean
 from ingest.parsers.damage import damage, damaged
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, local_name, parse_xml
 from ingest.parsers.opc import OfficePackage
 from ingest.parsers.tables import Covered, table_text

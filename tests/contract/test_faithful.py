@@ -16,8 +16,9 @@ from openpyxl.workbook.defined_name import DefinedName  # type: ignore[import-un
 from ingest import reading
 from ingest.extraction import ElementKind, Extraction
 from ingest.parsers import attachments, wire
-from ingest.parsers.detection import FileKind, detect
+from ingest.parsers.detection import detect
 from ingest.parsers.encoding import decode
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.registry import parse
 from ingest.parsers.structure import joined
 from rag.errors import DocumentRefused, RefusalReason

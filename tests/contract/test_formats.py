@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ingest.extraction import ElementKind, Extraction, extracted_text
 from ingest.parsers import archive, attachments
-from ingest.parsers.detection import FileKind, detect
+from ingest.parsers.detection import detect
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.registry import PARSERS, parse
 from ingest.parsers.tables import Covered, html_table_text, table_text
 from rag.errors import DocumentRefused, RefusalReason

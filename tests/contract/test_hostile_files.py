@@ -12,7 +12,8 @@ from time import process_time
 import pytest
 
 from ingest.extraction import Extraction, clean, extracted_text
-from ingest.parsers.detection import FileKind, detect
+from ingest.parsers.detection import detect
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet, without_running_heads
 from ingest.parsers.registry import parse
 from ingest.parsers.structure import joined

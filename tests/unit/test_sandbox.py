@@ -127,7 +127,7 @@ def test_whatever_a_library_raises_costs_the_document_and_not_the_child() -> Non
 import os
 from ingest.parsers import child, wire
 child.PAGES = "not.there"
-child.parse = lambda data, name, options: wire.Extraction(str(os.getpid()), (), "")
+child.parse = lambda data, name, options: wire.Extraction(str(os.getpid()), (), "text/plain")
 child.main()
 """
     with ParserPool(1, command=(sys.executable, "-c", script, "500000000", "60", ReadingOptions().to_word())) as pool:
@@ -259,7 +259,7 @@ import sys; from ingest.parsers import child, wire
 def parse(data, name, options):
     if len(sys.argv) < 5: raise wire.NeedsProgram("converter", "install it")
     import subprocess
-    return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "")
+    return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "text/plain")
 child.parse = parse
 child.main()
 """
