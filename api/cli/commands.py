@@ -228,7 +228,7 @@ def documents(who: str | None, refused: bool, as_json: bool) -> None:
     if as_json:
         print_json({"refused" if refused else "documents": rows})
         return
-    columns = ("uri", "reason", "detail") if refused else ("id", "title", "source", "passages")
+    columns = ("uri", "reason", "detail", "advice") if refused else ("id", "title", "source", "passages")
     title = f"{len(rows)} documents " + ("could not be read, or not whole" if refused else f"for {who}")
     print_table(title, columns, [[row[column] for column in columns] for row in rows])
 
