@@ -33,5 +33,5 @@ def render(
     if kind is FileKind.PDF:
         return png(import_module(PDF_READERS[options.pdf_reader]).page_pixels(data, page, width, MAX_PIXELS), marked)
     if kind in IMAGES:
-        return png(frame_pixels(data, page, width), marked)
+        return png(frame_pixels(data, page, width, MAX_PIXELS), marked)
     raise DocumentRefused(RefusalReason.UNSUPPORTED, "it has no pages that can be drawn")

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from time import process_time
 
 import pytest
+from PIL import Image
 
 from ingest.extraction import Extraction, clean, extracted_text
 from ingest.parsers.detection import detect
+from ingest.parsers.image import frame_pixels
 from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet, without_running_heads
 from ingest.parsers.registry import parse
@@ -234,6 +237,17 @@ def test_a_mail_to_a_thousand_people_names_them_all_and_one_that_goes_on_says_wh
     assert "<jana.00999@a.example>" in extracted_text(to(1_000))[0]
     assert to(1_000).notices == ()
     assert to(5_000).notices == ("headers cut off after 64,000 characters: To",)
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(200, 100_000), (100_000, 200), (1, 3_000_000)])
+def test_in_13_a_picture_like_a_thread_is_drawn_within_bounds(size: tuple[int, int]) -> None:
+    with cheaply(), BytesIO() as file, Image.new("1", size) as image:
+        image.save(file, "PNG")
+        drawn = frame_pixels(file.getvalue(), 1, 3_000, max_pixels=1_000_000)
+    assert 0 < drawn.shape[0] * drawn.shape[1] <= 1_000_000
 
 
 # Markup ----------------------------------------------------------------------------------------------------------------
