@@ -14,6 +14,13 @@ from rag.documents import Box
 SEPARATOR = "\n\n"
 MAX_TITLE_CHARS = 300
 TITLE_IS_AMONG_THE_FIRST = 5
+TITLE_IS_ON_THE_FIRST = 40  # elements, where nothing tells of pages
+TELLING_LETTERS = 8  # fewer, as in "Test", stand anywhere by chance
+_OF_A_PART = re.compile(
+    r"(table of )?contents|inhalt(sverzeichnis|sübersicht)?|index|preface|foreword|vorwort|abstract|zusammenfassung|"
+    r"(page|seite|slide|folie) \d+|\d+(st|nd|rd|th|\.)?|arxiv:.*",
+    re.IGNORECASE,
+)
 
 # Invisible or directional characters: useless for search, and able to disguise what a reader sees (IN-16).
 _DROPPED = {
@@ -148,9 +155,9 @@ def _with_few_marks(found: re.Match[str]) -> str:
 
 
 def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
-    """The same with clean texts, without blank elements, titled by its first heading where that is allowed to."""
+    """The same with clean texts, without blank elements, and titled as its first page is, where that is allowed to."""
     elements = tuple(replace(each, text=text) for each in raw.elements if (text := clean(each.text)))
-    title = (_visible_title(elements) if titled_by_heading else "") or raw.title
+    title = (_visible_title(elements, raw.title) if titled_by_heading else "") or raw.title
     return replace(
         raw,
         title=_one_line(title),
@@ -164,10 +171,23 @@ def _one_line(text: str) -> str:
     return " ".join(clean(text).split())[:MAX_TITLE_CHARS]
 
 
-def _visible_title(elements: Sequence[Element]) -> str:
+def _visible_title(elements: Sequence[Element], named: str) -> str:
     """What a reader would call the document: metadata often names the template or the first draft instead.
 
-    A letterhead may stand above the title, but in smaller type.
+    So what the file is `named` counts where it stands on the first page, and the largest of the first headings
+    otherwise: a letterhead may stand above the title, but in smaller type. Headings of parts are none of a whole.
     """
-    headings = [e for e in elements[:TITLE_IS_AMONG_THE_FIRST] if e.kind in {ElementKind.TITLE, ElementKind.HEADING}]
+    first_page = [each for each in elements[:TITLE_IS_ON_THE_FIRST] if each.page in (None, 1)]
+    letters = _letters(named)
+    if len(letters) >= TELLING_LETTERS and letters in _letters("".join(each.text for each in first_page)):
+        return named
+    headings = [
+        each
+        for each in first_page[:TITLE_IS_AMONG_THE_FIRST]
+        if each.kind in {ElementKind.TITLE, ElementKind.HEADING} and not _OF_A_PART.fullmatch(each.text.strip())
+    ]
     return min(headings, key=lambda element: element.level).text if headings else ""
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
