@@ -27,7 +27,7 @@ help:  ## This list
 setup: $(STAMPS)/project $(MODEL)/.complete  ## Virtual environment with hash-pinned dependencies, the kustos command, the bundled model
 
 run: setup  ## Read the sample company, answer two questions as three people, serve the page
-	@chmod -R go-w examples/company
+	@find examples/company -perm /022 -exec chmod go-w {} +
 	@$(BIN)/kustos demo
 
 test: setup  ## All tests

@@ -12,13 +12,14 @@ from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.doors import LOOPBACK_NAMES, Doors, is_loopback
 from api.errors import add_error_handlers
-from api.generations import Generations
 from api.identity import check_demo
 from api.local_operator import LocalOperator
 from api.middleware import Envelope
 from api.routes import chat, demo, documents, health, ingest, models, operator, page, search
+from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
+from rag.machine import processors
 from rag.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ def create_app(
     app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
-    app.state.generations = Generations()
+    app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)
+    app.state.drawings = SlowWork("pictures", PICTURES_AT_A_TIME, max(1, processors() - 1))  # one parser is the sync's
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

@@ -36,7 +36,7 @@ class HttpError:
 
 _SERVER_FAULT = HttpError(500, "server_error", "Something went wrong here. The request id names it in the log.")
 _DOWN = HttpError(503, "server_error", "A part of the service does not answer right now. Try again in a moment.")
-_FULL = HttpError(503, "server_error", "Too many answers are being written right now. Try again in a moment.")
+_FULL = HttpError(503, "server_error", "Too much of this is being done right now. Try again in a moment.")
 _UNAUTHENTICATED = HttpError(
     401,
     "authentication_error",

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doors import Doors
-from api.generations import Generations
+from api.slow_work import SlowWork
 from ingest.bootstrap import Ingesting
 from ingest.pages import PageImages
 from rag.access.scope import Caller
@@ -34,8 +34,12 @@ def _pages(request: Request) -> PageImages:
     return cast(PageImages, request.app.state.pages)
 
 
-def _generations(request: Request) -> Generations:
-    return cast(Generations, request.app.state.generations)
+def _answers(request: Request) -> SlowWork:
+    return cast(SlowWork, request.app.state.answers)
+
+
+def _drawings(request: Request) -> SlowWork:
+    return cast(SlowWork, request.app.state.drawings)
 
 
 def _request_id(request: Request) -> str:
@@ -47,5 +51,6 @@ TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
-TheGenerations = Annotated[Generations, Depends(_generations)]
+TheAnswers = Annotated[SlowWork, Depends(_answers)]
+TheDrawings = Annotated[SlowWork, Depends(_drawings)]
 RequestId = Annotated[str, Depends(_request_id)]

@@ -8,7 +8,9 @@ from typing import Any
 
 from rag.access.explain import Explanation
 from rag.bootstrap import Records
+from rag.errors import RefusalReason
 from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_status import PARTLY_READ
 
 
 def state(records: Records) -> dict[str, Any]:
@@ -23,9 +25,25 @@ def state(records: Records) -> dict[str, Any]:
     }
 
 
+ADVICE = {
+    RefusalReason.ENCRYPTED: "save it without a password",
+    RefusalReason.DAMAGED: "get it again from where it came from, or save it anew; beware of what you did not expect",
+    RefusalReason.TOO_LARGE: "split it; files above KUSTOS_MAX_DOCUMENT_BYTES are not read, and bombs never are",
+    RefusalReason.UNSUPPORTED: "save it as PDF or in another format that is read, under a name that fits",
+    RefusalReason.NO_TEXT: "it holds nothing to search; scans need KUSTOS_OCR, dynamic forms a print to PDF",
+    RefusalReason.TIME_LIMIT: "it is tried once more; then split it, or raise KUSTOS_PARSE_TIMEOUT_S",
+    RefusalReason.MEMORY_LIMIT: "it is tried once more; then split it",
+    RefusalReason.UNREADABLE: "let the service read the file, then run the sync again",
+    RefusalReason.PARSER_FAILED: "it is tried once more; then save it in another format, and report it",
+    RefusalReason.NOT_EMBEDDED: "the next sync tries again; see kustos doctor for the embedding model",
+    PARTLY_READ: "the rest can be found; what is missing is named",
+}
+"""What an operator can do, by reason."""
+
+
 def refusals(records: Records) -> list[dict[str, Any]]:
-    """Every document that could not be read, with its reason."""
-    return [{**asdict(each), "at": _iso(each.at)} for each in records.status.refusals()]
+    """Every document that could not be read, or not whole, with its reason and what can be done."""
+    return [{**asdict(each), "at": _iso(each.at), "advice": ADVICE[each.reason]} for each in records.status.refusals()]
 
 
 def explanation(told: Explanation) -> dict[str, Any]:

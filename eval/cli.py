@@ -146,6 +146,8 @@ def parse(
     """
     if plot and not reference:
         raise click.UsageError("--plot draws the comparison with references; add --reference")
+    if plot and plot.suffix.lower() != ".svg":
+        raise click.BadParameter(f"{plot} is drawn as SVG; give it a name that ends in .svg", param_hint="--plot")
     with _typed_failures():
         report = run_parse(settings(), folder, manifest, reference and _subfolder(folder, reference, "--reference"))
     if plot:

@@ -138,13 +138,13 @@ class Ingesting:
         self._stopping.set()
 
     def close(self) -> None:
-        """Stops a running sync, waits until it has let go of catalog and index, and ends the parser processes.
+        """Stops a running sync, ends the parser processes, and waits until the sync has let go of catalog and index.
 
-        Further syncs are refused.
+        Documents that are being read are left to the next run. Further syncs are refused.
         """
         self.stop()
+        self.pool.close()  # before the sync ends: it waits for documents that only this gives up
         self._busy.acquire()  # for good
-        self.pool.close()
 
 
 def open_pages(kustos: Kustos, pool: ParserPool) -> PageImages:

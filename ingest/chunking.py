@@ -7,6 +7,7 @@ it would download.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ CHUNK_TOKENS = 240  # measured, see docs/decisions/0010-chunk-size.md; a model t
 SPECIAL_TOKENS = 2  # that a model puts around a text
 MIN_TOKENS = 64
 MAX_PATH_SHARE = 1 / 3  # of a chunk's tokens; what is above it loses its outermost headings
+MAX_HEADING_CHARS = 300  # what is longer says something itself
+MAX_PATH = 10  # headings above a passage, the innermost ones
+WINDOW_CHARS = 50_000  # at most so much is counted or cut at a time: a hostile file unpacks to texts of many megabytes
 TOKENS_BETWEEN = 2  # at most, for the blank line between two elements
 TELLING_CHARS = 200  # fewer do not tell a language reliably; such chunks take the document's
 SAMPLE_CHARS = 4_000
@@ -47,10 +51,10 @@ class _Section:
     elements: tuple[Element, ...]
     spans: tuple[Span, ...]
 
-    def within(self, span: Span) -> list[Element]:
+    def within(self, span: Span) -> tuple[Element, ...]:
         """The elements of which `span` holds something."""
-        pairs = zip(self.elements, self.spans, strict=True)
-        return [each for each, its in pairs if its.start < span.end and span.start < its.end]
+        first = bisect_right(self.spans, span.start, key=lambda its: its.end)
+        return self.elements[first : bisect_left(self.spans, span.end, key=lambda its: its.start)]
 
 
 class Chunker:
@@ -134,13 +138,13 @@ class Chunker:
     def _pieces(self, text: str, section: _Section, room: int) -> Iterator[tuple[Span, int]]:
         """Spans with their tokens, each small enough to stand in a chunk behind the section's own heading."""
         for element, span in zip(section.elements, section.spans, strict=True):
-            tokens = self._count(element.text)
+            tokens = self._count(element.text) if len(element.text) <= WINDOW_CHARS else room + 1
             if tokens <= room:
                 yield span, tokens
             else:
                 for part in self._split(text, span, room):
                     yield part, self._count(text[part.start : part.end])
-            if element.kind in {ElementKind.HEADING, ElementKind.TITLE} and tokens < room // 4:
+            if _is_heading(element) and tokens < room // 4:
                 room -= tokens + TOKENS_BETWEEN
 
     def _split(self, text: str, span: Span, room: int) -> Iterator[Span]:
@@ -150,11 +154,12 @@ class Chunker:
             tokenizer=lambda part: range(self._count(part)),
             chunking_tokenizer_fn=_sentences,
         )
-        end = span.start
-        for part in splitter.split_text(text[span.start : span.end]):
-            start = text.index(part, end)
-            end = start + len(part)
-            yield Span(start, end)
+        for window in _windows(text, span):
+            end = window.start
+            for part in splitter.split_text(text[window.start : window.end]):
+                start = text.index(part, end)
+                end = start + len(part)
+                yield Span(start, end)
 
     def _closed(self, text: str, path: tuple[str, ...], group: Sequence[Span]) -> Iterator[Span]:
         """One chunk of the group. Tokens do not quite add up, so it is counted; too long, it falls apart again."""
@@ -177,15 +182,17 @@ class Chunker:
 
 def _sections(elements: Sequence[Element], spans: Sequence[Span]) -> Iterator[_Section]:
     """Sections in order. Headings directly under one another open one section together."""
-    open_headings: list[Element] = []
+    open_headings: list[tuple[int, str]] = []  # level and text
     path: tuple[str, ...] = ()
+    new_path = path
     begin, only_headings = 0, True
     for index, element in enumerate(elements):
         opens = _opens_section(elements, index)
         if _is_heading(element):
-            open_headings = [each for each in open_headings if each.level < element.level]
-            open_headings += [element] if opens else []
-        new_path = tuple(" ".join(each.text.split()) for each in open_headings)
+            open_headings = [each for each in open_headings if each[0] < element.level]
+            open_headings += [(element.level, " ".join(element.text.split()))] if opens else []
+            open_headings = open_headings[-MAX_PATH:]
+            new_path = tuple(text for _, text in open_headings)
         turns_page = index > 0 and element.page != elements[index - 1].page
         if index > begin and (turns_page or (new_path != path and not (only_headings and opens))):
             yield _Section(path, elements[begin].page, tuple(elements[begin:index]), tuple(spans[begin:index]))
@@ -196,7 +203,7 @@ def _sections(elements: Sequence[Element], spans: Sequence[Span]) -> Iterator[_S
 
 
 def _is_heading(element: Element) -> bool:
-    return element.kind in {ElementKind.HEADING, ElementKind.TITLE}
+    return element.kind in {ElementKind.HEADING, ElementKind.TITLE} and len(element.text) <= MAX_HEADING_CHARS
 
 
 def _opens_section(elements: Sequence[Element], index: int) -> bool:
@@ -205,6 +212,17 @@ def _opens_section(elements: Sequence[Element], index: int) -> bool:
     if not _is_heading(element) or not following:
         return False
     return not _is_heading(following[0]) or following[0].level > element.level
+
+
+def _windows(text: str, span: Span) -> Iterator[Span]:
+    """The span in pieces of at most `WINDOW_CHARS`, cut at the end of a line, or else of a word, where there is one."""
+    start = span.start
+    while span.end - start > WINDOW_CHARS:
+        most = start + WINDOW_CHARS
+        cut = max(text.rfind("\n", start, most), 0) or max(text.rfind(" ", start, most), 0) or most - 1
+        yield Span(start, cut + 1)
+        start = cut + 1
+    yield Span(start, span.end)
 
 
 def _sentences(text: str) -> list[str]:

@@ -14,6 +14,13 @@ from rag.documents import Box
 SEPARATOR = "\n\n"
 MAX_TITLE_CHARS = 300
 TITLE_IS_AMONG_THE_FIRST = 5
+TITLE_IS_ON_THE_FIRST = 40  # elements, where nothing tells of pages
+TELLING_LETTERS = 8  # fewer, as in "Test", stand anywhere by chance
+_OF_A_PART = re.compile(
+    r"(table of )?contents|inhalt(sverzeichnis|sübersicht)?|index|preface|foreword|vorwort|abstract|zusammenfassung|"
+    r"(page|seite|slide|folie) \d+|\d+(st|nd|rd|th|\.)?|arxiv:.*",
+    re.IGNORECASE,
+)
 
 # Invisible or directional characters: useless for search, and able to disguise what a reader sees (IN-16).
 _DROPPED = {
@@ -31,9 +38,15 @@ _CHARACTERS: dict[int, str | None] = {
     **dict.fromkeys((0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029), "\n"),
     **dict.fromkeys((0xA0, 0x202F), " "),
 }
+_UNCLEAN = re.compile(f"[{''.join(re.escape(chr(each)) for each in sorted(_CHARACTERS))}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_END_OF_LINE = re.compile(r"[ \t]+\n")
+_END_OF_LINE = re.compile(r"(?<![ \t])[ \t]++\n")  # begun once a run, not at each of its blanks
 _BLANK_LINES = re.compile(r"\n{3,}")
+_MANY_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{200,}")
+_MARKS_IN_DISGUISE = "\u0f73\u0f75\u0f81"  # of combining class 0, but what they are made of is not
+MAX_MARKS = 30
+"""Combining marks on one letter (Unicode Standard Annex 15, stream-safe text): ordering a run of them takes time that
+grows with its square."""
 
 
 class ElementKind(StrEnum):
@@ -116,14 +129,35 @@ def extracted_text(extraction: Extraction) -> tuple[str, tuple[Span, ...]]:
 def clean(text: str) -> str:
     """Text as it is stored: NFC, `\\n` as the only line end, nothing invisible, nothing that UTF-8 cannot carry."""
     text = _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n")).translate(_CHARACTERS)
-    text = _END_OF_LINE.sub("\n", unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", _MANY_BEYOND_ASCII.sub(_with_few_marks, text))
+    text = _END_OF_LINE.sub("\n", text)
     return _BLANK_LINES.sub("\n\n", text).strip()
 
 
+def is_clean(text: str) -> bool:
+    """Whether `clean` would leave every character of it."""
+    return _UNCLEAN.search(text) is None
+
+
+def on_one_line(text: str) -> str:
+    """For a log: every character that `clean` would not leave, and every line end, is a blank."""
+    return _UNCLEAN.sub(" ", text).replace("\n", " ")
+
+
+def _with_few_marks(found: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in found[0]:
+        marks = marks + 1 if unicodedata.combining(character) or character in _MARKS_IN_DISGUISE else 0
+        if marks <= MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
 def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
-    """The same with clean texts, without blank elements, titled by its first heading where that is allowed to."""
+    """The same with clean texts, without blank elements, and titled as its first page is, where that is allowed to."""
     elements = tuple(replace(each, text=text) for each in raw.elements if (text := clean(each.text)))
-    title = (_visible_title(elements) if titled_by_heading else "") or raw.title
+    title = (_visible_title(elements, raw.title) if titled_by_heading else "") or raw.title
     return replace(
         raw,
         title=_one_line(title),
@@ -137,10 +171,23 @@ def _one_line(text: str) -> str:
     return " ".join(clean(text).split())[:MAX_TITLE_CHARS]
 
 
-def _visible_title(elements: Sequence[Element]) -> str:
+def _visible_title(elements: Sequence[Element], named: str) -> str:
     """What a reader would call the document: metadata often names the template or the first draft instead.
 
-    A letterhead may stand above the title, but in smaller type.
+    So what the file is `named` counts where it stands on the first page, and the largest of the first headings
+    otherwise: a letterhead may stand above the title, but in smaller type. Headings of parts are none of a whole.
     """
-    headings = [e for e in elements[:TITLE_IS_AMONG_THE_FIRST] if e.kind in {ElementKind.TITLE, ElementKind.HEADING}]
+    first_page = [each for each in elements[:TITLE_IS_ON_THE_FIRST] if each.page in (None, 1)]
+    letters = _letters(named)
+    if len(letters) >= TELLING_LETTERS and letters in _letters("".join(each.text for each in first_page)):
+        return named
+    headings = [
+        each
+        for each in first_page[:TITLE_IS_AMONG_THE_FIRST]
+        if each.kind in {ElementKind.TITLE, ElementKind.HEADING} and not _OF_A_PART.fullmatch(each.text.strip())
+    ]
     return min(headings, key=lambda element: element.level).text if headings else ""
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 
 from connectors.base import Connector, Item, ItemChanged, ItemGone
-from ingest.reading import INSIDE, Parse, file_inside
+from ingest.reading import Parse, file_inside
 from rag.documents import Box, Document
 from rag.errors import DocumentRefused, NotFound
 from rag.stores.catalog_writing import CatalogWriter
@@ -49,8 +50,8 @@ class PageImages:
         """
         if not document.media_type.startswith(PAGED):
             raise NotFound(f"document {document.id!r} has no pages to look at")
-        # Of the content only: equal versions of two documents have the same picture, whoever may see which.
-        key = (document.version, page, width, tuple(marked))
+        # Also of the document: a picture that is there already would tell of an equal document that one may not read.
+        key = (document.id, document.version, page, width, tuple(marked))
         picture = self._pictures.get(key)
         if picture is None:
             picture = self._draw(document, page, width, marked)
@@ -67,12 +68,12 @@ class PageImages:
         listed = self._catalog.listed(document.parent_id or document.id)
         if listed is None or not listed.root:
             raise NotFound(f"the source of document {document.id!r} keeps no pages")
-        item = Item(listed.item_id, document.uri, document.title, _THEN, listed.change_token, "")
+        item = Item(listed.item_id, listed.uri, listed.name, _THEN, listed.change_token, "")
         try:
             data = self._open_source(document.source, Path(listed.root)).fetch(item)
             if document.parent_id:
-                name = PurePosixPath(document.uri.partition(INSIDE)[0]).name
-                data = file_inside(self._parse, document.parent_id, name, data, document.id)
+                outer = replace(document, id=document.parent_id, uri=listed.uri)
+                data = file_inside(self._parse, outer, listed.name, data, document)
         except (ItemChanged, ItemGone, DocumentRefused) as error:
             raise _another_version(document) from error
         if hashlib.sha256(data).hexdigest() != document.version:

@@ -8,25 +8,26 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_bytes
-from select import select
-from shutil import rmtree
-from tempfile import TemporaryFile, mkdtemp
+from select import POLLIN, poll
+from tempfile import TemporaryFile
 from threading import Lock
 from time import monotonic
 from typing import BinaryIO, TypeVar, cast
 
+from ingest.parser_folder import OUR_WANT, ParserFolder
 from ingest.parsers.confinement import TEMPORARY_BYTES, Measures
 from ingest.parsers.wire import MAX_HEAD_BYTES, NUMBER_BYTES, Malformed, Wanted, ask, decode_ready, receive
-from rag.errors import DocumentRefused, RefusalReason, Unavailable
+from rag.errors import DocumentRefused, KustosError, RefusalReason, Unavailable
 
 START_S = 30.0
 ENDING_S = 0.5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MAX_THREADS = 200
+OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
 SEALS = 0b1111  # no more seals, not shorter, not longer, not written to (linux/fcntl.h)
 ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
@@ -52,11 +53,34 @@ class Load:
     threads: int
 
 
+class Allowance:
+    """Time for one document, over all attempts to read it.
+
+    Attributes:
+        total_s: what it may take.
+        left_s: what of that is left.
+    """
+
+    def __init__(self, total_s: float) -> None:
+        self.total_s = self.left_s = total_s
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self.left_s = max(0.0, self.left_s - (monotonic() - began))
+
+
 class ParserProcess:
     """A child and the conversation with it. One thread at a time asks; another may `inspect`.
 
     Args:
         program: name of what it may start; empty for nothing.
+
+    Raises:
+        Unavailable: it cannot be started, or this process is short of what that takes.
 
     Attributes:
         served: documents that it was given.
@@ -74,15 +98,16 @@ class ParserProcess:
         self._in_step = False  # false while an answer is due: whoever left then would meet the wrong one
         self._watched = Lock()
         self._deadline: float | None = None
-        self._ended_for: DocumentRefused | None = None
-        self._folder = mkdtemp(prefix="kustos-parser-")
+        self._ended_for: KustosError | None = None
         try:
-            self._process, self._questions = _start(
-                command, ENVIRONMENT | dict.fromkeys(("PARSER_FOLDER", "TMPDIR", "HOME"), self._folder)
-            )
-        except Unavailable:
-            rmtree(self._folder, ignore_errors=True)
-            raise
+            with ExitStack() as undone:
+                self._folder = ParserFolder()
+                undone.callback(self._folder.remove)
+                environment = ENVIRONMENT | dict.fromkeys(("PARSER_FOLDER", "TMPDIR", "HOME"), self._folder.path)
+                self._process, self._questions = _start(command, environment)
+                undone.pop_all()
+        except OSError as error:
+            raise Unavailable(f"no parser process can be started: {error.strerror}") from error
         self._answers = cast(BinaryIO, self._process.stdout)
 
     def confine(self) -> None:
@@ -102,25 +127,33 @@ class ParserProcess:
     @property
     def alive(self) -> bool:
         """Whether it may get the next document. One that speaks unasked may not: it would answer for another."""
-        return self._in_step and self._ended_for is None and not select([self._answers], [], [], 0)[0]
+        return self._in_step and self._ended_for is None and not self._speaks
 
-    def answer(self, document: int, wanted: Wanted, believe: Callable[[BinaryIO], T], timeout_s: float) -> T:
+    @property
+    def _speaks(self) -> bool:
+        """Whether it has said something that nobody has heard, or is gone."""
+        heard = poll()
+        heard.register(self._answers, POLLIN)
+        return bool(heard.poll(0))
+
+    def answer(self, document: int, wanted: Wanted, believe: Callable[[BinaryIO], T], time: Allowance) -> T:
         """What `believe` makes of the answer about an open file.
 
         Raises:
             DocumentRefused: by the child, or because it was ended over the document.
+            Unavailable: it was ended because it could not be watched.
         """
         self.served += 1
         self._in_step = self.taken = False
         number = token_bytes(NUMBER_BYTES)  # nobody knew it before the document was handed over
         try:
-            with self._within(timeout_s):
+            with time.spending(), self._within(time.left_s):
                 ask(self._questions, number, wanted, document)
                 self._hear(number)
                 self.taken = True
                 found = believe(self._answers)
         except (OSError, Malformed) as error:
-            raise self._refusal(timeout_s) from error
+            raise self._reason(time) from error
         except DocumentRefused as refusal:
             # A heap that ran full is torn; the next document gets a whole one.
             self._in_step = refusal.reason is not RefusalReason.MEMORY_LIMIT
@@ -134,15 +167,17 @@ class ParserProcess:
         with self._watched:
             if self._deadline is None or self._ended_for is not None:
                 return
-            self._ended_for = self._exceeded(self._deadline)
+            try:
+                self._ended_for = self._exceeded(self._deadline)
+            except Exception as error:  # noqa: BLE001  whatever it is: nobody works unwatched
+                self._ended_for = _unwatched(error)
             if self._ended_for is not None:
                 self._kill()
 
     def abandon(self) -> None:
-        """Ends the child if it is at work, whatever it is at."""
+        """Ends the child, whatever it is at. Who asks it waits no longer."""
         with self._watched:
-            if self._deadline is not None:
-                self._kill()
+            self._kill()
 
     def end(self) -> None:
         """Ends the child and what it started, and removes its folder."""
@@ -150,7 +185,7 @@ class ParserProcess:
         self._process.wait()
         self._questions.close()
         self._answers.close()
-        rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def _hear(self, number: bytes) -> None:
         """Hears that the child begins with this very document."""
@@ -167,10 +202,9 @@ class ParserProcess:
             )
         if load.threads > MAX_THREADS:
             return DocumentRefused(RefusalReason.PARSER_FAILED, f"reading it takes more than {MAX_THREADS} threads")
-        if _size_of(self._folder) > TEMPORARY_BYTES:
-            return DocumentRefused(
-                RefusalReason.TOO_LARGE, f"reading it takes more than {TEMPORARY_BYTES:,} bytes of disk"
-            )
+        if self._folder.overflows(TEMPORARY_BYTES):
+            room = f"{TEMPORARY_BYTES:,} bytes of disk, or countless files"
+            return DocumentRefused(RefusalReason.TOO_LARGE, f"reading it takes more than {room}")
         return None
 
     @contextmanager
@@ -189,34 +223,55 @@ class ParserProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
 
-    def _refusal(self, timeout_s: float) -> DocumentRefused:
+    def _reason(self, time: Allowance) -> KustosError:
+        """What the child was ended for, or ended by itself."""
         with suppress(subprocess.TimeoutExpired):  # its pipes close a moment before it can be asked how it ended
             self._process.wait(ENDING_S)
-        if self._ended_for is not None and self._ended_for.reason is not RefusalReason.TIME_LIMIT:
-            return self._ended_for
-        if self._ended_for is not None or self._process.returncode == -signal.SIGXCPU:
-            return DocumentRefused(RefusalReason.TIME_LIMIT, f"reading it takes longer than {timeout_s:g} s")
+        ended_for = self._ended_for
+        if ended_for is None and self._process.returncode in OUT_OF_TIME:
+            ended_for = DocumentRefused(RefusalReason.TIME_LIMIT, "")
+        if isinstance(ended_for, DocumentRefused) and ended_for.reason is RefusalReason.TIME_LIMIT:
+            return DocumentRefused(RefusalReason.TIME_LIMIT, f"reading it takes longer than {time.total_s:g} s")
+        if ended_for is not None:
+            return ended_for
         return DocumentRefused(RefusalReason.PARSER_FAILED, f"the parser process ended ({self._process.returncode})")
 
 
 @contextmanager
 def sealed(data: bytes) -> Iterator[int]:
-    """An open file of that content, which nobody can change any more where the system can seal files."""
-    if not hasattr(os, "memfd_create"):
-        with TemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            yield file.fileno()
-        return
+    """An open file of that content, which nobody can change any more where the system can seal files.
+
+    Raises:
+        Unavailable: this process is short of what that takes.
+    """
+    try:
+        descriptor = _sealed(data) if hasattr(os, "memfd_create") else _temporary(data)
+    except OSError as error:
+        raise Unavailable(f"no document can be handed to a parser process: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sealed(data: bytes) -> int:
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-        yield descriptor
-    finally:
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _temporary(data: bytes) -> int:
+    with TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return os.dup(file.fileno())
 
 
 def load_of(pid: int, *, with_group: bool = False) -> Load:
@@ -234,39 +289,45 @@ def _statuses() -> Iterator[list[str]]:
 
 
 def _status(pid: int) -> list[str]:
-    """Fields of a process; empty where it is gone, or the system does not tell."""
+    """Fields of a process; empty where it is gone, or the system does not tell.
+
+    Raises:
+        OSError: this process is short of what it takes to ask.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().decode(errors="replace").rpartition(")")[2].split()
-    except OSError:
+    except OSError as error:
+        if error.errno in OUR_WANT:
+            raise
         return []
 
 
-def _size_of(folder: str) -> int:
-    """Bytes in a folder and below; 0 where it is a file system of the child's own, which has a size of its own."""
-    size = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                size += os.lstat(os.path.join(place, name)).st_blocks * 512
-    return size
+def _unwatched(error: Exception) -> KustosError:
+    """What a child is ended for that could not be looked at: our own want, or something that the document made up."""
+    if isinstance(error, OSError | MemoryError):
+        return Unavailable("a parser process could not be watched, so it was ended; this machine is short of resources")
+    return DocumentRefused(RefusalReason.PARSER_FAILED, f"reading it cannot be watched: {type(error).__name__}")
 
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """The process, and where its questions go."""
+    """The process, and where its questions go.
+
+    Raises:
+        OSError: it cannot be started.
+    """
     ours, its = socket.socketpair()
-    with its:
-        try:
+    with its, ExitStack() as undone:
+        undone.callback(ours.close)
+        with open(os.devnull, "wb") as nowhere:  # opened by Popen, a failure would cost its pipe
             process = subprocess.Popen(  # noqa: S603  our own interpreter, no shell, no argument from outside
                 command,
                 bufsize=0,
                 stdin=its.fileno(),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=nowhere,
                 env=environment,
                 start_new_session=True,  # a Ctrl-C at our terminal is not meant for it; one group to end it with
             )
-        except OSError as error:
-            ours.close()
-            raise Unavailable(f"no parser process can be started: {error.strerror}") from error
+        undone.pop_all()
     return process, ours

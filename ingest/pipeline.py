@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from time import perf_counter
@@ -23,7 +23,7 @@ from ingest.read_ahead import ReadAhead
 from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.documents import Chunk, IndexPoint, acl_id
-from rag.errors import BadInput, KustosError, ModelUnavailable, RefusalReason, Unavailable
+from rag.errors import BadInput, ModelUnavailable, RefusalReason, Unavailable
 from rag.ports import ChunkWriter, Embedder, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
@@ -42,7 +42,10 @@ class SyncReport:
     """What one sync did.
 
     Attributes:
-        refused: uri and reason of items that could not be read.
+        still_refused: items that could not be read before and are as they were.
+        written: documents taken in; `inside` of them were inside a listed item.
+        refused: uri and reason of items, and of files inside them, that could not be read.
+        partly_read: uri of documents of which something was left out, and what.
         deferred: uris of items that changed under the reader and are left to the next run.
         unavailable: known documents that the source could not show now; nobody sees them until it does.
         unconfirmed: documents that are missing in suspicious numbers; nobody sees them until an operator confirms.
@@ -52,13 +55,16 @@ class SyncReport:
     source: str
     listed: int = 0
     unchanged: int = 0
+    still_refused: int = 0
     written: int = 0
+    inside: int = 0
     rights_changed: int = 0
     moved: int = 0
     deleted: int = 0
     unavailable: int = 0
     unconfirmed: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+    partly_read: list[tuple[str, str]] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: tuple[Problem, ...] = ()
     chunks: int = 0
@@ -128,6 +134,7 @@ class Ingestion:
             source,
             listed=len(listing.items),
             unchanged=todo.unchanged,
+            still_refused=todo.still_refused,
             rights_changed=len({each.reference for each in todo.access}),
             moved=len(todo.regoverned),
             deleted=len(todo.gone),
@@ -135,6 +142,7 @@ class Ingestion:
             unconfirmed=todo.unconfirmed,
             problems=listing.problems,
         )
+        self._catalog.begin(source, type(connector).__name__, root)
         self._set_places(source, listing, todo.tightening)
         self._catalog.regovern(
             {each.document_id: acl_id(self._tenant, source, each.reference) for each in todo.regoverned}
@@ -147,7 +155,7 @@ class Ingestion:
         self.follow()
         self._index.settle()
         self._catalog.forget_places(source, listing.access)
-        self._catalog.complete(source, type(connector).__name__, root, listing.cursor)
+        self._catalog.complete(source, listing.cursor)
         report.seconds = perf_counter() - started
         return report
 
@@ -264,6 +272,8 @@ class Ingestion:
         report.embedded += self.write(versions, on_embedded)
         families = [each for version in versions for each in version.family]
         report.written += len(families)
+        report.inside += len(families) - len(versions)
+        report.partly_read += [(each.document.uri, each.unread) for each in families if each.unread]
         report.chunks += sum(len(each.chunks) for each in families)
 
     def _write_or_refuse(self, version: NewVersion, report: SyncReport) -> None:
@@ -271,25 +281,38 @@ class Ingestion:
         self._go_on()
         try:
             self._write_counted([version], report)
-        except (ModelUnavailable, BadInput) as error:
+        except (ModelUnavailable, BadInput):
             self._embedder.embed_documents([PROBE])
-            self._refuse_to_embed(version, error, report)
+            self._write_what_can_be_embedded(version, report)
 
-    def _refuse_to_embed(self, version: NewVersion, error: KustosError, report: SyncReport) -> None:
-        about = version.document
-        refusal = Refusal(
-            document_id=about.id,
-            source=about.source,
-            item_id=version.item_id,
-            uri=about.uri,
-            change_token=version.change_token,
-            acl_id=about.acl_id,
-            reason=RefusalReason.NOT_EMBEDDED,
-            detail=str(error),
-            decided_by=BY_THE_MODEL,
-        )
-        self._catalog.refuse(refusal)
-        report.refused.append(_told(refusal))
+    def _write_what_can_be_embedded(self, version: NewVersion, report: SyncReport) -> None:
+        """The document without those inside it that the model refuses; not at all if it refuses the document itself."""
+        refused = {each.document.id: told for each in version.family if (told := self._refused_by_model(each))}
+        report.refused += map(_told, refused.values())
+        if itself := refused.get(version.document.id):
+            self._catalog.refuse(itself)
+            return
+        inside = tuple(each for each in version.inside if each.document.id not in refused)
+        self._write_counted([replace(version, inside=inside, refused=(*version.refused, *refused.values()))], report)
+
+    def _refused_by_model(self, version: NewVersion) -> Refusal | None:
+        try:
+            self._embedder.embed_documents([each.indexed_text for each in version.chunks])
+        except (ModelUnavailable, BadInput) as error:
+            about = version.document
+            return Refusal(
+                document_id=about.id,
+                source=about.source,
+                item_id=version.item_id,
+                uri=about.uri,
+                change_token=version.change_token,
+                acl_id=about.acl_id,
+                reason=RefusalReason.NOT_EMBEDDED,
+                detail=str(error),
+                decided_by=BY_THE_MODEL,
+                parent_id=about.parent_id,
+            )
+        return None
 
     def _write_points(self, chunks: Iterable[tuple[Chunk, str, str, Acl]], on_embedded: OnProgress | None) -> int:
         number = 0

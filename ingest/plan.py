@@ -81,6 +81,7 @@ class Plan:
         loosening: places that gain readers.
         changed, new: items to be read; slow, so they come last.
         unchanged: number of documents whose content and place stay.
+        still_refused: number of items that stay as they were refused.
         unavailable: number of known documents that the listing could not look at.
         unconfirmed: number of known documents whose deletion waits for a confirmation.
     """
@@ -92,6 +93,7 @@ class Plan:
     changed: tuple[Changed, ...]
     new: tuple[Item, ...]
     unchanged: int
+    still_refused: int
     unavailable: int
     unconfirmed: int
 
@@ -138,6 +140,7 @@ class _Sorting:
     changed: list[Changed] = field(default_factory=list)
     new: list[Item] = field(default_factory=list)
     unchanged: int = 0
+    still_refused: int = 0
     unavailable: int = 0
     unconfirmed: int = 0
 
@@ -159,6 +162,8 @@ class _Sorting:
         moved = self._move(document, item.acl_reference)
         if differs:
             self.changed.append(Changed(document.document_id, item))
+        elif document.refused:
+            self.still_refused += 1
         elif not moved:
             self.unchanged += 1
 
@@ -193,6 +198,7 @@ class _Sorting:
             changed=tuple(self.changed),
             new=tuple(self.new),
             unchanged=self.unchanged,
+            still_refused=self.still_refused,
             unavailable=self.unavailable,
             unconfirmed=self.unconfirmed,
         )

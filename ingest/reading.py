@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from connectors.base import Connector, Item, ItemChanged, ItemGone
@@ -30,6 +31,7 @@ INSIDE = "!/"
 MAX_NESTING = 5  # a mail in a mail in an archive and so on
 MAX_INSIDE = 1_000  # files inside one item, over all levels
 MAX_NAME_CHARS = 200
+ITEM_S = 1_800.0  # for one item with all that is inside it; a hostile archive could take the limit of each file in turn
 
 Parse = Callable[[bytes, str], Extraction]
 """Bytes and name of a file to what is in it; raises DocumentRefused."""
@@ -73,6 +75,7 @@ class _Family:
     item: Item
     source: str
     root: str = ""
+    until: float = inf
     inside: list[NewVersion] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     seen: int = 0
@@ -83,7 +86,7 @@ class DocumentReader:
 
     Args:
         decided_by: what decides whether a document can be read: limits and parsers.
-        read_by: what the passages of a document depend on beside its content: parsers, choices and chunking.
+        read_by: what the passages of a document depend on beside its content: parsers and chunking.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class DocumentReader:
         *,
         decided_by: str = "",
         read_by: str = "",
+        item_s: float = ITEM_S,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._tenant = tenant
         self._parse = parse
@@ -102,6 +107,8 @@ class DocumentReader:
         self._detector = detector
         self.decided_by = decided_by
         self.read_by = read_by
+        self._item_s = item_s
+        self._clock = clock
 
     def read(self, connector: Connector, item: Item) -> Read:
         """What becomes of the item.
@@ -110,7 +117,7 @@ class DocumentReader:
             SourceUnavailable, Unavailable: the source or the parsers do not answer; this says nothing of the item.
         """
         identifier = document_id(self._tenant, connector.source, item.item_id)
-        family = _Family(item, connector.source, identifier)
+        family = _Family(item, connector.source, identifier, self._clock() + self._item_s)
         try:
             data = connector.fetch(item)
             file = _File(identifier, item.uri, item.name, data, item.modified_at, item.item_id)
@@ -131,7 +138,7 @@ class DocumentReader:
             tenant=self._tenant,
             source=family.source,
             uri=file.uri,
-            title=extraction.title or file.name,
+            title=extraction.title or one_line(file.name),
             media_type=extraction.media_type,
             language=_main_language(chunks) if chunks else "",
             version=hashlib.sha256(file.data).hexdigest(),
@@ -145,16 +152,34 @@ class DocumentReader:
         )
         for inner in _inside(file, extraction.attachments):
             self._read_inside(inner, family, nesting + 1)
-        return NewVersion(about, file.item_id, family.item.change_token, chunks, read_by=self.read_by)
+        return NewVersion(
+            about,
+            file.item_id,
+            family.item.change_token,
+            chunks,
+            name=file.name,
+            read_by=self.read_by,
+            decided_by=self.decided_by,
+            unread="; ".join(extraction.notices),
+        )
 
     def _read_inside(self, file: _File, family: _Family, nesting: int) -> None:
         """Adds the file, and all inside it, to the family; one that cannot be read costs only itself."""
         family.seen += 1
         try:
-            _refuse_endless(nesting, family.seen)
+            self._refuse_endless(family, nesting)
             family.inside.append(self._version(file, family, nesting))
         except DocumentRefused as refusal:
             family.refused.append(self._refusal(file.id, file.uri, None, family, refusal))
+
+    def _refuse_endless(self, family: _Family, nesting: int) -> None:
+        if nesting > MAX_NESTING:
+            raise DocumentRefused(RefusalReason.TOO_LARGE, f"it lies more than {MAX_NESTING} files deep")
+        if family.seen > MAX_INSIDE:
+            raise DocumentRefused(RefusalReason.TOO_LARGE, f"more than {MAX_INSIDE:,} files are in one")
+        if self._clock() > family.until:
+            told = f"what comes before it in the same file took {self._item_s:.0f} s to read"
+            raise DocumentRefused(RefusalReason.TIME_LIMIT, told)
 
     def _refusal(
         self, identifier: str, uri: str, item_id: str | None, family: _Family, refusal: DocumentRefused
@@ -173,47 +198,45 @@ class DocumentReader:
         )
 
 
-def file_inside(parse: Parse, parent: str, name: str, data: bytes, wanted: str) -> bytes:
-    """The bytes of the file with the id `wanted` inside the document `parent`, whose name and content these are.
+def file_inside(parse: Parse, outer: Document, name: str, data: bytes, wanted: Document) -> bytes:
+    """The bytes of the document `wanted` inside the listed document `outer`, whose file name and content these are.
+
+    Only the files on the way to it are read: their addresses are the beginning of its own.
 
     Raises:
         DocumentRefused: there is no such file in it, or it cannot be read any more.
     """
-    found = _search(parse, _File(parent, "", name, data, None, None), wanted, nesting=1)
+    found = _search(parse, _File(outer.id, outer.uri, name, data, None, None), wanted, nesting=1)
     if found is None:
         raise DocumentRefused(RefusalReason.DAMAGED, "the file is not inside its document any more")
     return found
 
 
-def _search(parse: Parse, file: _File, wanted: str, nesting: int) -> bytes | None:
-    inside = list(_inside(file, parse(file.data, file.name).attachments))
-    for each in inside:
-        if each.id == wanted:
+def _search(parse: Parse, file: _File, wanted: Document, nesting: int) -> bytes | None:
+    for each in _inside(file, parse(file.data, file.name).attachments):
+        if each.id == wanted.id:
             return each.data
-    if nesting < MAX_NESTING:
-        for each in inside:
-            with suppress(DocumentRefused):
-                if found := _search(parse, each, wanted, nesting + 1):
-                    return found
+        if nesting < MAX_NESTING and wanted.uri.startswith(each.uri + INSIDE):
+            found = _search(parse, each, wanted, nesting + 1)
+            if found is not None:
+                return found
     return None
-
-
-def _refuse_endless(nesting: int, seen: int) -> None:
-    if nesting > MAX_NESTING:
-        raise DocumentRefused(RefusalReason.TOO_LARGE, f"it lies more than {MAX_NESTING} files deep")
-    if seen > MAX_INSIDE:
-        raise DocumentRefused(RefusalReason.TOO_LARGE, f"more than {MAX_INSIDE:,} files are in one")
 
 
 def _inside(file: _File, attachments: Sequence[Attachment]) -> Iterator[_File]:
     """The attachments under ids that depend on their names, not on their order: an edit beside them changes nothing."""
     occurrences: Counter[str] = Counter()
     for each in attachments:
-        name = " ".join(clean(each.name).split())[:MAX_NAME_CHARS] or "unnamed"
+        name = one_line(each.name)[:MAX_NAME_CHARS] or "unnamed"
         occurrences[name] += 1
         shown = name if occurrences[name] == 1 else f"{name} ({occurrences[name]})"
         identifier = attachment_id(file.id, name, occurrences[name])
         yield _File(identifier, f"{file.uri}{INSIDE}{shown}", name, each.data, None, None)
+
+
+def one_line(name: str) -> str:
+    """A file's name without what would disguise it where it is shown (IN-16)."""
+    return " ".join(clean(name).split())
 
 
 def _main_language(chunks: Sequence[Chunk]) -> str:

@@ -10,18 +10,20 @@ replaced.
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from threading import Condition, Thread
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
 
 from ingest.extraction import Extraction
-from ingest.parser_process import ParserProcess, sealed
+from ingest.parser_folder import sweep
+from ingest.parser_process import Allowance, ParserProcess, sealed
 from ingest.parsers.confinement import Measures
 from ingest.parsers.options import ReadingOptions
 from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receive_image
@@ -37,6 +39,12 @@ IDLE_S = 300.0
 TICK_S = 0.05
 PROGRAMS = ("soffice",)
 PROGRAM_PATH = "/usr/bin:/usr/local/bin:/opt/libreoffice/program:/snap/bin"
+UNHELD = (
+    "an older Office format: {} is installed, but not started, as this system does not give what it takes to hold it "
+    "(kustos doctor says what); save the file in a current format"
+)
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -45,7 +53,7 @@ class ParserPool:
     """Reads documents in up to `workers` children at once; threads may share it. Children start as they are needed.
 
     Args:
-        timeout_s: wall time for one document; also its CPU time.
+        timeout_s: wall time for one document, over all attempts at it; also the CPU time of each.
         max_bytes: larger documents are refused unread.
         memory_bytes: resident memory of a child, and what it may allocate.
         idle_s: a child that has had nothing to do for so long is ended.
@@ -81,18 +89,22 @@ class ParserPool:
         self._children: set[ParserProcess] = set()
         self._idle: list[ParserProcess] = []  # the warmest last
         self._watching = False
+        self._swept = False
+        self._measures: Measures | None = None  # those of any child: they are the machine's
 
     @property
     def read_by(self) -> str:
-        """What an extraction depends on beside the document."""
-        return f"parsers {PARSERS}, {self._options.pdf_reader}, {self._options.ocr} {self._options.ocr_pages} pages"
+        """What a whole extraction depends on beside the document."""
+        return f"parsers {PARSERS}"
 
     @property
     def decided_by(self) -> str:
         """What a refusal depends on beside the document."""
-        programs = "".join(f", {name}" for name in sorted(self._programs))
+        programs = "".join(f", {name}" for name in sorted(self._programs) if self._may_start_programs)
+        choices = f"{self._options.pdf_reader}, {self._options.ocr} {self._options.ocr_pages} pages"
         return (
-            f"{self.read_by}{programs}, {self._max_bytes} bytes, {self._timeout_s:g} s, "
+            f"{self.read_by}{programs}, {choices}, "
+            f"{self._max_bytes} bytes, {self._timeout_s:g} s, "
             f"{self._memory_bytes} bytes of memory"
         )
 
@@ -125,13 +137,15 @@ class ParserPool:
             DocumentRefused: it cannot be read, or reading it hit a limit or ended the child.
             Unavailable: no child can be started, or the pool is closed; this says nothing about the document.
         """
-        wanted = Wanted(name)
+        wanted, time = Wanted(name), Allowance(self._timeout_s)
         try:
-            return self._asked(data, wanted, receive_extraction)
+            return self._asked(data, wanted, receive_extraction, time)
         except NeedsProgram as refusal:
-            if refusal.program not in self._programs or not self.measures().programs:
+            if refusal.program not in self._programs:
                 raise
-            return self._asked(data, wanted, receive_extraction, refusal.program)
+            if not self.measures().programs:
+                raise DocumentRefused(RefusalReason.UNSUPPORTED, UNHELD.format(refusal.program)) from refusal
+            return self._asked(data, wanted, receive_extraction, time, refusal.program)
 
     def render(self, data: bytes, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
         """The image of a page (from 1), `width` pixels wide, with `marked` places highlighted: a PNG.
@@ -141,7 +155,8 @@ class ParserPool:
         Raises:
             DocumentRefused, Unavailable: as for `parse`.
         """
-        return self._asked(data, Wanted(page=page, width=width, marked=tuple(marked)), receive_image)
+        wanted = Wanted(page=page, width=width, marked=tuple(marked))
+        return self._asked(data, wanted, receive_image, Allowance(self._timeout_s))
 
     def measures(self) -> Measures:
         """What holds the children on this machine.
@@ -149,9 +164,10 @@ class ParserPool:
         Raises:
             Unavailable: no child can be started.
         """
-        child = self._taken("")
-        self._given_back(child)
-        return child.measures
+        if self._measures is None:
+            self._given_back(self._taken(""))
+        assert self._measures is not None
+        return self._measures
 
     @cached_property
     def _programs(self) -> Mapping[str, str]:
@@ -159,14 +175,23 @@ class ParserPool:
             return self._given_programs
         return {name: path for name in PROGRAMS if (path := shutil.which(name, path=PROGRAM_PATH))}
 
-    def _asked(self, data: bytes, wanted: Wanted, believe: Callable[[BinaryIO], T], program: str = "") -> T:
+    @property
+    def _may_start_programs(self) -> bool:
+        try:
+            return self.measures().programs
+        except Unavailable:  # a sync that only takes rights away needs no parser, so it must not fail here
+            return False
+
+    def _asked(
+        self, data: bytes, wanted: Wanted, believe: Callable[[BinaryIO], T], time: Allowance, program: str = ""
+    ) -> T:
         if len(data) > self._max_bytes:
             raise DocumentRefused(RefusalReason.TOO_LARGE, f"{len(data):,} bytes; {self._max_bytes:,} are allowed")
         with sealed(data) as document:
             child = self._taken(program)
             warm = child.served > 0
             try:
-                return child.answer(document, wanted, believe, self._timeout_s)
+                return child.answer(document, wanted, believe, time)
             except DocumentRefused as refusal:
                 if self._closed:
                     raise _closed() from refusal
@@ -174,11 +199,17 @@ class ParserPool:
                 # ended before it came.
                 if not warm or (child.taken and refusal.reason is not RefusalReason.MEMORY_LIMIT):
                     raise
+                if not child.taken:
+                    time = Allowance(self._timeout_s)
             finally:
                 self._given_back(child)
             child = self._taken(program, fresh=True)
             try:
-                return child.answer(document, wanted, believe, self._timeout_s)
+                return child.answer(document, wanted, believe, time)
+            except DocumentRefused as refusal:
+                if self._closed:
+                    raise _closed() from refusal
+                raise
             finally:
                 self._given_back(child)
 
@@ -189,6 +220,7 @@ class ParserPool:
             if self._closed:
                 raise _closed()
             self._busy += 1
+            self._changed.notify_all()  # whoever watches looks now and then only while nobody is at work
             suitable = (each for each in reversed(self._idle) if each.program == program and not fresh)
             child = next(suitable, None)
             if child is not None:
@@ -203,23 +235,36 @@ class ParserPool:
             raise
 
     def _started(self, program: str) -> ParserProcess:
+        with self._changed:
+            first, self._swept = not self._swept, True
+        if first:
+            sweep()
         programs = (self._programs[program],) if program else ()
         child = ParserProcess((*self._command, *programs), self._memory_bytes, program)
         with self._changed:
             self._children.add(child)
-            if self._closed:
-                self._end([child])
-                raise _closed()
-            if not self._watching:
-                self._watching = True
-                Thread(target=self._watch, name="parser-watch", daemon=True).start()
         try:
+            self._have_watched()
             child.confine()
         except BaseException:
             with self._changed:
                 self._end([child])
             raise
+        self._measures = child.measures
         return child
+
+    def _have_watched(self) -> None:
+        """Starts the watch where there is none, unless the pool was closed meanwhile."""
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if self._watching:
+                return
+            try:
+                Thread(target=self._watch, name="parser-watch", daemon=True).start()
+            except RuntimeError as error:
+                raise Unavailable("no thread can be started to watch parser processes") from error
+            self._watching = True
 
     def _given_back(self, child: ParserProcess) -> None:
         with self._changed:
@@ -236,26 +281,36 @@ class ParserPool:
 
     def _end(self, children: Sequence[ParserProcess]) -> None:
         for child in children:
-            child.end()
             self._children.discard(child)
+            child.end()
         self._changed.notify_all()
 
     def _watch(self) -> None:
         """Looks at every child many times a second while one is at work, and now and then while none is."""
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._busy or not self._children, self._idle_s / 10)
-                stale = [each for each in self._idle if monotonic() - each.idle_since > self._idle_s]
-                self._idle = [each for each in self._idle if each not in stale]
-                self._end(stale)
-                if not self._children:
-                    self._watching = False
+            try:
+                if not self._looked():
                     return
-                children = tuple(self._children)
-            for child in children:
-                child.inspect()
-            with self._changed:
-                self._changed.wait_for(lambda: not self._children, TICK_S if self._busy else 0)
+            except Exception:
+                log.exception("parser processes could not be looked at; the next attempt follows")
+                sleep(TICK_S)
+
+    def _looked(self) -> bool:
+        """Whether there was a child to look at; waits first and afterwards."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy or not self._children, self._idle_s / 10)
+            stale = [each for each in self._idle if monotonic() - each.idle_since > self._idle_s]
+            self._idle = [each for each in self._idle if each not in stale]
+            self._end(stale)
+            if not self._children:
+                self._watching = False
+                return False
+            children = tuple(self._children)
+        for child in children:
+            child.inspect()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._children, TICK_S if self._busy else 0)
+        return True
 
 
 def _closed() -> Unavailable:

@@ -25,7 +25,15 @@ UNCITED = {
 SOURCES_OF_AN_UNCITED_ANSWER = 3
 NO_MODEL = "none"
 FOLLOW_UP_CHARACTERS = 50
-"""A question shorter than this may lean on the one before it; most that stand for themselves are longer."""
+"""A question shorter than this leans on the one before it if it says so; longer ones bring their own words."""
+BARE_CHARACTERS = 20
+"""A question shorter than this leans on the one before it in any case."""
+_LEANING = re.compile(
+    r"^(und|aber|oder|auch|wieso|warum|and|but|or|also|why|what about|how about)\b|"
+    r"\b(da(für|von|mit|zu|bei|nach|rüber|gegen|ran|raus)|dort|dies(e[rsnm]?)?|er|es|ihn|ihm|ihr|ihre[rsnm]?|"
+    r"it|its|this|these|those|they|them|their|there|he|she|his|her)\b",
+    re.IGNORECASE,
+)
 UNKNOWN = "[?]"
 """Stands where a citation named nothing that was retrieved. Cut out without a trace, `[1[9]]` would become `[1]`."""
 _CITATION = re.compile(r"\[([\d\s,;]{1,60})\]")
@@ -104,11 +112,17 @@ class Answering:
 
 
 def searched(inquiry: Inquiry) -> str:
-    """What is searched for, answered and audited: the question, a short one with the previous one before it."""
+    """What is searched for, answered and audited: the question, one that leans on the previous one behind that."""
     room = MAX_QUESTION_CHARACTERS - len(inquiry.text) - 1
-    if not inquiry.previous or not inquiry.text.strip() or len(inquiry.text) >= FOLLOW_UP_CHARACTERS:
+    if not inquiry.previous or not _leans(inquiry.text.strip()):
         return inquiry.text
     return f"{inquiry.previous[:room]}\n{inquiry.text}"
+
+
+def _leans(text: str) -> bool:
+    if len(text) >= FOLLOW_UP_CHARACTERS:
+        return False
+    return 0 < len(text) < BARE_CHARACTERS or bool(_LEANING.search(text))
 
 
 def refusal(language: str) -> str:

@@ -34,7 +34,6 @@ from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from rag.stores.lease import FileLease
 from rag.stores.live_index import LiveIndex
-from rag.stores.qdrant import QdrantIndex
 
 REINDEX = "kustos ingest --rebuild"
 
@@ -235,15 +234,20 @@ class _Shelf:
 
     def exists(self, name: str) -> bool:
         if self._server:
+            from rag.stores.qdrant import QdrantIndex  # loading the client takes longer than a search
+
             return QdrantIndex.exists(self._server, name, api_key=self._key)
         return (self._folder / name).exists()
 
     def open(self, name: str, profile: IndexProfile) -> Index:
         if self._server:
+            from rag.stores.qdrant import QdrantIndex
+
             return QdrantIndex.open(self._server, name, profile, api_key=self._key)
         lease = FileLease.take(
             self._folder / "lock",
-            f"another Kustos process uses the index in {self._folder}; stop it first, or let it do the work",
+            f"another Kustos process uses the index in {self._folder}; wait for it, or start `kustos serve` first: "
+            "then ingest, search and ask go through it side by side",
         )
         try:
             return LeasedIndex(EdgeIndex.open(self._folder / name, profile), lease)
@@ -253,6 +257,8 @@ class _Shelf:
 
     def remove(self, name: str) -> None:
         if self._server:
+            from rag.stores.qdrant import QdrantIndex
+
             QdrantIndex.remove(self._server, name, api_key=self._key)
             return
         try:

@@ -10,6 +10,11 @@ from datetime import datetime
 
 _NAMESPACE = uuid.UUID("6b757374-6f73-5f64-8f63-756d656e7473")
 HEADING_SEPARATOR = " › "
+SORTED_CHARS = 300
+"""So much of its uri a document is listed by: what a database can index is bounded, and uris are not."""
+
+Position = tuple[str, str]
+"""Where a document stands in a listing: the beginning of its uri, and its id."""
 
 
 def document_id(tenant: str, source: str, item: str) -> str:
@@ -127,6 +132,10 @@ class Document:
     author: str = ""
     created_at: datetime | None = None
     parent_id: str | None = None
+
+    @property
+    def position(self) -> Position:
+        return self.uri[:SORTED_CHARS], self.id
 
 
 @dataclass(frozen=True, slots=True)

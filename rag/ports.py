@@ -17,7 +17,17 @@ from rag.access.acl import Acl
 from rag.access.audit import AuditRecord
 from rag.access.principals import Principal
 from rag.access.scope import AccessScope
-from rag.documents import Candidate, Chunk, Document, IndexPoint, IndexProfile, Passage, Question, SparseVector
+from rag.documents import (
+    Candidate,
+    Chunk,
+    Document,
+    IndexPoint,
+    IndexProfile,
+    Passage,
+    Position,
+    Question,
+    SparseVector,
+)
 
 Vectors = NDArray[np.float32]
 OnProgress = Callable[[int], None]
@@ -153,8 +163,8 @@ class Authority(Protocol):
     def acls(self, tenant: str) -> Mapping[str, Acl]:
         """Every governing place of a tenant that has documents, with its ACL."""
 
-    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
-        """Documents under any of `acl_ids` in order of `uri`, beginning behind the uri `after`."""
+    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: Position, limit: int) -> Sequence[Document]:
+        """Documents under any of `acl_ids` in order of their position, beginning behind `after`."""
 
 
 class DirectoryEdges(Protocol):

@@ -9,8 +9,15 @@ from pathlib import Path
 from rag.errors import Misconfigured
 
 PREFIX = "KUSTOS_"
-RANGES = {"port": (0, 65_535), "max_document_bytes": (1, 2**40), "parse_timeout_s": (0.1, 86_400.0)}
+RANGES = {
+    "port": (0, 65_535),
+    "max_document_bytes": (1, 2**40),
+    "parse_timeout_s": (0.1, 86_400.0),
+    "ocr_pages": (0, 100_000),
+}
 """Smallest and largest value of each number."""
+CHOICES = {"pdf_reader": ("pymupdf", "pdfium"), "ocr": ("rapidocr", "tesseract", "off")}
+"""Values of settings that have no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,15 @@ class Settings:
                 raise Misconfigured(f"{key} is not a setting; the settings are {', '.join(sorted(known))}")
             name = known[key]
             values[name] = value = _convert(key, text, getattr(defaults, name))
-            least, most = RANGES.get(name, (0, 0))
-            if isinstance(value, int | float) and not least <= value <= most:
-                raise Misconfigured(f"{key}={text} is out of range; it is {least} to {most}")
+            _check(key, text, name, value)
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _check(key: str, text: str, name: str, value: object) -> None:
+    if isinstance(value, int | float) and not RANGES[name][0] <= value <= RANGES[name][1]:
+        raise Misconfigured(f"{key}={text} is out of range; it is {RANGES[name][0]} to {RANGES[name][1]}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise Misconfigured(f"{key}={text} is not known here; it is one of {', '.join(CHOICES[name])}")
 
 
 def _convert(key: str, text: str, default: object) -> object:

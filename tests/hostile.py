@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,20 @@ def refused(pool: ParserPool, name: str, data: bytes = b"") -> RefusalReason:
     with pytest.raises(DocumentRefused) as refusal:
         pool.parse(data, name)
     return refusal.value.reason
+
+
+def nest(folder: Path, levels: int) -> None:
+    """Makes folders in folders, deeper than a path can reach."""
+    inner = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Returns as soon as it holds; the test's own time limit is the only other way out."""
+    waiting = threading.Event()
+    while not holds():
+        waiting.wait(0.01)

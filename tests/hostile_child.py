@@ -135,7 +135,7 @@ while question := take(questions):
             answers.write(LENGTH.pack(1000) + bytes(500))
             os.kill(os.getpid(), signal.SIGKILL)
         case "inside an attachment":
-            parts = encode_extraction(Extraction("x", (), "", attachments=(Attachment("a", bytes(1000)),)))
+            parts = encode_extraction(Extraction("x", (), "text/plain", attachments=(Attachment("a", bytes(1000)),)))
             answer(*parts[:-1])
             answers.write(LENGTH.pack(1000) + bytes(500))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -161,6 +161,9 @@ while question := take(questions):
             answer(tell("x")[0], data)
         case "refuse":
             answer(*encode_refusal(DocumentRefused(RefusalReason.DAMAGED, "torn")))
+        case "memory after a while":
+            signal.sigtimedwait({signal.SIGUSR1}, float(data))
+            answer(*encode_refusal(DocumentRefused(RefusalReason.MEMORY_LIMIT, "too much")))
         case "twice":
             parts = (*tell("mine"), number, *tell("not yours"))
             answers.write(b"".join(LENGTH.pack(len(part)) + part for part in parts))

@@ -83,14 +83,15 @@ def _with_token(item: Item, token: str) -> Item:
 
 
 def parse_lines(data: bytes, name: str) -> Extraction:
-    """Every line a paragraph, or an attachment (`attached`); a text of one question mark cannot be read."""
+    """Every line a paragraph, an attachment (`attached`) or, after a minus, what is left unread; `UNREADABLE` is."""
     if data.decode() == UNREADABLE:
         raise DocumentRefused(RefusalReason.DAMAGED, name)
     lines = data.decode().splitlines()
     inside = tuple(Attachment(*json.loads(line)) for line in lines if line.startswith("["))
     attachments = tuple(replace(each, data=str(each.data).encode()) for each in inside)
-    paragraphs = tuple(Element(ElementKind.PARAGRAPH, line) for line in lines if not line.startswith("["))
-    return finished(Extraction("", paragraphs, "text/plain", attachments=attachments))
+    paragraphs = tuple(Element(ElementKind.PARAGRAPH, line) for line in lines if not line.startswith(("[", "-")))
+    notices = tuple(line[1:] for line in lines if line.startswith("-"))
+    return finished(Extraction("", paragraphs, "text/plain", attachments=attachments, notices=notices))
 
 
 def attached(name: str, *lines: str) -> str:

@@ -215,11 +215,11 @@ def ask(text: str, who: str, model: str, as_json: bool) -> None:
 
 @kustos.command()
 @click.option("--as", "who", metavar="WHO", help=AS_HELP)
-@click.option("--refused", is_flag=True, help="Show instead what could not be read, and why; for operators.")
+@click.option("--refused", is_flag=True, help="Show instead what could not be read whole, and why; for operators.")
 @JSON
 @typed_failures
 def documents(who: str | None, refused: bool, as_json: bool) -> None:
-    """List the documents that WHO may read, or those that could not be read."""
+    """List the documents that WHO may read, or those that could not be read or not whole."""
     from api.cli import listing
 
     if refused == (who is not None):
@@ -228,8 +228,8 @@ def documents(who: str | None, refused: bool, as_json: bool) -> None:
     if as_json:
         print_json({"refused" if refused else "documents": rows})
         return
-    columns = ("uri", "reason", "detail") if refused else ("id", "title", "source", "passages")
-    title = f"{len(rows)} documents " + ("could not be read" if refused else f"for {who}")
+    columns = ("uri", "reason", "detail", "advice") if refused else ("id", "title", "source", "passages")
+    title = f"{len(rows)} documents " + ("could not be read, or not whole" if refused else f"for {who}")
     print_table(title, columns, [[row[column] for column in columns] for row in rows])
 
 
@@ -275,13 +275,16 @@ def status(as_json: bool) -> None:
             each["source"],
             each["documents"],
             each["passages"],
-            sum(each["refused"].values()),
+            ", ".join(f"{number} {reason}" for reason, number in sorted(each["refused"].items())) or 0,
+            each["partly_read"],
             each["without_readers"],
             each["synced_at"] or "never",
         ]
         for each in told["sources"]
     ]
-    print_table("Sources", ("source", "documents", "passages", "refused", "for nobody", "last sync"), rows)
+    print_table(
+        "Sources", ("source", "documents", "passages", "refused", "partly read", "for nobody", "last sync"), rows
+    )
     for each in told["sources"]:
         for reference, problem in each["access_problems"]:
             note(f"{each['source']}: {reference}: {problem}")

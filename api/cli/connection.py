@@ -81,8 +81,10 @@ def bearer(settings: Settings, who: str) -> dict[str, str]:
     issuer = DemoIssuer.load(settings.home)
     if issuer is None:
         raise Misconfigured(
-            f"--as works with the sample accounts of the demo issuer only, and {settings.home} has none; "
-            "set the demo up in a home of its own: KUSTOS_HOME=FOLDER kustos demo --once"
+            f"--as works with the sample accounts of the demo issuer only, and {settings.home} has none. Your own "
+            "documents are asked through `kustos serve`, by people whom your identity provider knows: set "
+            "KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/api.md). To try things out: "
+            "KUSTOS_HOME=FOLDER kustos demo --once"
         )
     return {"Authorization": f"Bearer {issuer.token(who)}"}
 

@@ -172,13 +172,18 @@ def rebuild(settings: Settings, *, as_json: bool) -> None:
 
 def summary(report: dict[str, Any]) -> str:
     """One sync in a few lines, for people."""
+    inside = f" with {report['inside']} inside them" if report["inside"] else ""
+    still = f", {report['still_refused']} still refused" if report["still_refused"] else ""
     lines = [
-        f"{report['source']}: {report['listed']} documents, {report['unchanged']} unchanged, "
-        f"{report['written']} taken in, "
+        f"{report['source']}: {report['listed']} files: {report['unchanged']} unchanged{still}, "
+        f"{report['written'] - report['inside']} taken in{inside}, "
         f"{len(report['refused'])} refused, {report['deleted']} deleted; {report['embedded']} passages embedded, "
         f"rights of {report['rights_changed']} places changed, {report['seconds']:.1f} s"
     ]
-    lines += [f"  refused   {plain(uri)}: {plain(reason)}" for uri, reason in report["refused"]]
+    lines += [f"  refused   {plain(uri)}: {plain(reason)}" for uri, reason in sorted(report["refused"])]
+    lines += [f"  in part   {plain(uri)}: {plain(unread)}" for uri, unread in sorted(report["partly_read"])]
+    if report["still_refused"] or report["refused"]:
+        lines.append("  `kustos documents --refused` lists what cannot be read, and why")
     lines += [f"  put off   {plain(uri)}: it changed while it was read" for uri in report["deferred"]]
     lines += [f"  problem   {plain(each['where'])}: {plain(each['detail'])}" for each in report["problems"]]
     if report["unavailable"]:

@@ -22,7 +22,7 @@ from starlette.types import Send
 from api import openai_chat
 from api.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
-from api.given import RequestId, TheCaller, TheGenerations, TheKustos
+from api.given import RequestId, TheAnswers, TheCaller, TheKustos
 from api.openai_chat import ChatRequest, Head
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
@@ -44,13 +44,13 @@ async def chat(
     request: Request,
     *,
     kustos: TheKustos,
-    generations: TheGenerations,
+    answers: TheAnswers,
     caller: TheCaller,
     request_id: RequestId,
 ) -> Response:
     """OpenAI's shape. The extension field `kustos` (of the message, or of a stream's last chunk) has the citations."""
     answer = await run_in_threadpool(kustos.answering.ask, caller, body.inquiry(), request_id)
-    pieces = generations.pieces(answer.pieces)
+    pieces = answers.pieces(answer.pieces)
     first = await anext(pieces, "")
     head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
     cite = partial(cited_now, kustos, caller, answer, request_id)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheKustos, ThePages
+from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages
 from api.schemas import DocumentList, DocumentReply, PassageInContext, PassageReply
 from rag.access.audit import Action, Purpose
-from rag.documents import Box
+from rag.documents import SORTED_CHARS, Box, Document
 from rag.errors import NotFound
 
 router = APIRouter(route_class=GuardedRoute)
 
 MAX_NEIGHBOURS = 10
+ID_CHARS = 36
 WIDTH_STEP = 200
 Neighbours = Annotated[int, Query(ge=0, le=MAX_NEIGHBOURS)]
-After = Annotated[str, Query(max_length=4_096, pattern=r"^[^\x00]*$", description="`next` of the page before.")]
+After = Annotated[
+    str,
+    Query(max_length=ID_CHARS + SORTED_CHARS, pattern=r"^[^\x00]*$", description="`next` of the page before."),
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -29,8 +35,9 @@ def documents(
 ) -> DocumentList:
     """In order of their uri. A page that is full has a `next`; the page behind it may be empty."""
     purpose = Purpose(Action.LIST, request_id)
-    listed = kustos.gate.documents(kustos.gate.scope_for(caller, purpose), purpose, after, limit)
-    following = listed[-1].uri if len(listed) == limit else None
+    behind = (after[ID_CHARS:], after[:ID_CHARS])
+    listed = kustos.gate.documents(kustos.gate.scope_for(caller, purpose), purpose, behind, limit)
+    following = "".join(reversed(listed[-1].position)) if len(listed) == limit else None
     return DocumentList(documents=[DocumentReply.of(each) for each in listed], next=following)
 
 
@@ -71,11 +78,13 @@ def passage(
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "The page as a PNG."}},
 )
-def page(
+async def page(  # noqa: PLR0913  what a route depends on, each by its name
     document_id: str,
     number: str,
+    *,
     kustos: TheKustos,
     pages: ThePages,
+    drawings: TheDrawings,
     caller: TheCaller,
     request_id: RequestId,
     passage: Annotated[str | None, Query(description="Number of a passage to mark on the page.")] = None,
@@ -83,16 +92,24 @@ def page(
 ) -> Response:
     """Drawn from the source's own file, as long as it still holds the version that was taken in; of PDFs and images."""
     identifier, wanted = _identifier(document_id), _number(document_id, number, "page")
-    purpose = Purpose(Action.READ, request_id)
-    scope = kustos.gate.scope_for(caller, purpose)
-    about = kustos.gate.document(scope, identifier, purpose)
-    marked: tuple[Box, ...] = ()
-    if passage is not None:
-        ordinal = _number(document_id, passage)
-        found = kustos.gate.passages(scope, identifier, (ordinal, ordinal), purpose)
-        marked = found[0].chunk.boxes if found[0].chunk.page == wanted else ()
+    ordinal = None if passage is None else _number(document_id, passage)
     pixels = -(-width // WIDTH_STEP) * WIDTH_STEP
-    return Response(pages.png(about, wanted, pixels, marked), media_type="image/png")
+    purpose = Purpose(Action.READ, request_id)
+
+    def released() -> tuple[Document, tuple[Box, ...]]:
+        scope = kustos.gate.scope_for(caller, purpose)
+        about = kustos.gate.document(scope, identifier, purpose)
+        if ordinal is None:
+            return about, ()
+        found = kustos.gate.passages(scope, identifier, (ordinal, ordinal), purpose)
+        return about, found[0].chunk.boxes if found[0].chunk.page == wanted else ()
+
+    with drawings.place():
+        about, marked = await run_in_threadpool(released)
+        picture = await drawings.run(partial(pages.png, about, wanted, pixels, marked))
+    if await run_in_threadpool(released) != (about, marked):  # a right may have gone while it was drawn (RC-05)
+        raise NotFound(f"document {identifier!r} has changed while its page was drawn")
+    return Response(picture, media_type="image/png")
 
 
 def _identifier(text: str) -> str:

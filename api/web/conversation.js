@@ -1,7 +1,7 @@
 // Asking: the composer, and the questions and answers so far.
 
 import { element } from "./dom.js";
-import { Panel, place } from "./panel.js";
+import { Panel, container, place } from "./panel.js";
 import { words } from "./words.js";
 
 const REMEMBERED = 20; // earlier messages sent along, so that a follow-up is understood
@@ -117,7 +117,8 @@ export class Conversation {
 
   #sources(citations, model) {
     const items = citations.map((citation) => element("li", {}, element("button", { type: "button", onclick: (event) => this.panel.open(citation, event.currentTarget) },
-      element("span", { className: "number" }, String(citation.number)), element("span", { className: "title" }, citation.title), element("span", { className: "place" }, place(citation)))));
+      element("span", { className: "number" }, String(citation.number)), element("span", { className: "title" }, citation.title),
+      element("span", { className: "place" }, [container(citation.source), place(citation)].filter(Boolean).join(" · ")))));
     return element("section", { className: "sources" }, element("h3", {}, words.sources, element("span", { className: "model" }, model === "extractive" ? words.quoted : model)), element("ol", {}, ...items));
   }
 }

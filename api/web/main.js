@@ -49,14 +49,21 @@ async function enter(signIn, view) {
   view.querySelector(".problem")?.remove();
   try {
     const session = await signIn();
-    conversation = new Conversation(session, () => choose(words.expired));
     byId("who-name").textContent = session.name;
     byId("who").hidden = false;
-    byId("main").replaceChildren(conversation.root);
-    conversation.focus();
+    byId("anew").onclick = () => converse(session);
+    converse(session);
   } catch (error) {
     view.append(problem(error.message));
   }
+}
+
+// Nothing of what was said before goes on in a new conversation.
+function converse(session) {
+  conversation?.end();
+  conversation = new Conversation(session, () => choose(words.expired));
+  byId("main").replaceChildren(conversation.root);
+  conversation.focus();
 }
 
 function initials(name) {
@@ -66,6 +73,7 @@ function initials(name) {
 
 document.documentElement.lang = language;
 byId("demo").textContent = words.demo;
+byId("anew").textContent = words.anew;
 byId("leave").textContent = words.leave;
 byId("leave").addEventListener("click", () => choose());
 choose();

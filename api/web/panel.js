@@ -32,14 +32,14 @@ export class Panel {
     if (about && citation.page && PAGED.test(about.media_type)) await this.#draw(citation, mine);
   }
 
-  // The page as it was printed, with the passage marked, above its text. It may come late, or not at all.
+  // The page as it was printed, with the passage marked, below its text. It may come late, or not at all.
   async #draw(citation, mine) {
     const picture = await this.#session.page(citation.document, citation.page, citation.passage, PICTURE_WIDTH).catch(() => null);
     if (!picture || mine !== this.#opened) return;
     const address = URL.createObjectURL(picture);
     this.#picture = element("img", { className: "page", alt: words.pictureOf(citation.page), src: address });
     this.#picture.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    this.#body.prepend(this.#picture);
+    this.#body.querySelector(".cited")?.append(this.#picture);
   }
 
   close() {
@@ -58,7 +58,8 @@ export class Panel {
     try {
       const found = await this.#session.passage(citation.document, citation.passage, before, after);
       head = title(found);
-      content = [...(this.#picture ? [this.#picture] : []), ...this.#content(citation, found, before, after)];
+      content = this.#content(citation, found, before, after);
+      if (this.#picture) content.find((each) => each.classList.contains("cited"))?.append(this.#picture);
       about = found.document;
     } catch (error) {
       content = [element("p", { className: "problem", role: "alert" }, error.status === 404 ? words.gone : error.message)];
@@ -114,6 +115,12 @@ function block(passage, previous, cited) {
   const heading = where && (!previous || above(previous) !== where) ? [element("h3", {}, where)] : [];
   const text = cited ? element("mark", {}, passage.text) : passage.text;
   return element("section", { className: cited ? "passage cited" : "passage", lang: passage.language }, ...heading, element("p", {}, text));
+}
+
+// The file that another one came in, attached or packed; nothing for one that came by itself.
+export function container(source) {
+  const outer = source.split("!/", 1)[0];
+  return outer === source ? "" : words.inside(decoded(outer.slice(outer.lastIndexOf("/") + 1)));
 }
 
 // As `place`, without a heading that the text itself begins with.

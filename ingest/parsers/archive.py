@@ -7,45 +7,60 @@ import gzip
 import io
 import lzma
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import PurePath
 from typing import IO
 from zipfile import ZipInfo
 
-from ingest.extraction import Attachment, Element, ElementKind, Extraction
-from ingest.parsers.attachments import MAX_ATTACHMENT_BYTES, Attachments, shown_name
-from ingest.parsers.damage import damage, encrypted, too_large
-from ingest.parsers.detection import TAR_MAGIC_AT, FileKind
+from ingest.extraction import Element, ElementKind, Extraction
+from ingest.parsers.attachments import MAX_ATTACHMENT_BYTES, Attachments
+from ingest.parsers.damage import damage, damaged, encrypted, too_large
+from ingest.parsers.detection import TAR_MAGIC_AT
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.packages import MAX_MEMBERS, Package, is_encrypted
 
 MAX_LZMA_BYTES = 100_000_000
 PIECE_BYTES = 1 << 20
+LOCAL_HEADER_BYTES = 30  # at least, in front of each member of a ZIP archive
 SUFFIXES = {".gz": "", ".bz2": "", ".xz": "", ".tgz": ".tar", ".tbz2": ".tar", ".txz": ".tar"}
 METADATA = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 UNIX_TYPE = 0o170000
 UNIX_FILES = {0, 0o100000}  # 0: made by a program that keeps no Unix mode
-Left = list[tuple[str, str]]
-"""Members that are left out: name, and why."""
+BLOCK_BYTES = 512  # of a TAR archive, which ends with blocks of zeros
 
 
 class ZipParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """The list of members as text; the members themselves as attachments.
 
-        Members that climb out, links and devices are left out, and the list says so (IN-03).
+        Members that climb out, links and devices are left out, and those that are damaged, locked or too many; the list
+        says so (IN-03, IN-04).
         """
-        files, left = Attachments(), list[tuple[str, str]]()
+        files = Attachments()
         with Package(data) as package:
-            if any(is_encrypted(member) for member in package.members):
-                raise encrypted("files in it are protected by a password")
+            _refuse_shared_bytes(package)
             for member in package.members:
                 if reason := _unfit(member.filename) or _unfit_zip(member):
-                    left.append((member.filename, reason))
+                    files.leave_out(member.filename, reason)
                 elif not member.is_dir() and _is_content(member.filename):
-                    if member.file_size > files.room:
-                        raise too_large(f"unpacked it takes more than {MAX_ATTACHMENT_BYTES:,} bytes")
-                    files.add(member.filename, package.read(member))
-        return _listed(files.as_tuple(), left, FileKind.ZIP)
+                    files.take(member.filename, partial(_member, package, member), member.file_size)
+        return _listed(files, FileKind.ZIP)
+
+
+def _member(package: Package, member: ZipInfo) -> bytes:
+    if is_encrypted(member):
+        raise encrypted("files in it are protected by a password")
+    return package.read(member)
+
+
+def _refuse_shared_bytes(package: Package) -> None:
+    """Members that lie over one another are how a small archive is made a large one (IN-04)."""
+    end = 0
+    for member in sorted(package.members, key=lambda each: each.header_offset):
+        if member.header_offset < end:
+            raise damaged("two of its members share their bytes")
+        end = member.header_offset + LOCAL_HEADER_BYTES + member.compress_size
 
 
 class TarParser:
@@ -81,7 +96,7 @@ def _unpacked(data: bytes, name: str, opened: Callable[[IO[bytes]], IO[bytes]], 
     inner = path.stem + SUFFIXES.get(path.suffix.lower(), path.suffix)
     files = Attachments()
     files.add(inner, content)
-    return _listed(files.as_tuple(), [], kind)
+    return _listed(files, kind)
 
 
 def _bounded(file: IO[bytes]) -> bytes:
@@ -125,19 +140,40 @@ def _lzma_file(file: IO[bytes]) -> IO[bytes]:
 
 
 def _tar(data: bytes, kind: FileKind) -> Extraction:
-    files, left = Attachments(), list[tuple[str, str]]()
+    files = Attachments()
+    last = ""
     with damage("the archive"), tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-        for count, member in enumerate(archive):
-            if count >= MAX_MEMBERS:
-                raise too_large(f"it packs more than {MAX_MEMBERS:,} files")
-            if reason := _unfit(member.name) or _unfit_tar(member):
-                left.append((member.name, reason))
-            elif member.isfile() and _is_content(member.name):
-                if member.size > min(files.room, len(data)):
-                    raise too_large("a member is larger than the archive or than what an archive may hold")
-                content = archive.extractfile(member)
-                files.add(member.name, content.read() if content else b"")
-    return _listed(files.as_tuple(), left, kind)
+        try:
+            for count, member in enumerate(archive):
+                if count >= MAX_MEMBERS:
+                    raise too_large(f"it packs more than {MAX_MEMBERS:,} files")
+                _take_from_tar(archive, member, files, len(data))
+                last = member.name
+        except tarfile.ReadError:
+            is_cut = True
+        else:
+            is_cut = any(data[archive.offset : archive.offset + BLOCK_BYTES])  # where no header could be read
+        if is_cut:
+            files.take(f"what follows {last}", _nothing_readable)
+    return _listed(files, kind)
+
+
+def _take_from_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, files: Attachments, packed: int) -> None:
+    if reason := _unfit(member.name) or _unfit_tar(member):
+        files.leave_out(member.name, reason)
+    elif member.size > packed:
+        files.leave_out(member.name, "larger than the archive")
+    elif member.isfile() and _is_content(member.name):
+        files.take(member.name, partial(_tar_member, archive, member), member.size)
+
+
+def _tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = archive.extractfile(member)
+    return content.read() if content else b""
+
+
+def _nothing_readable() -> bytes:
+    raise damaged("the archive is cut off or damaged")
 
 
 def _unfit(name: str) -> str:
@@ -161,14 +197,7 @@ def _is_content(name: str) -> bool:
     return METADATA.isdisjoint(PurePath(name).parts)
 
 
-def _listed(files: tuple[Attachment, ...], left: Left, kind: FileKind) -> Extraction:
-    if not files and not left:
-        return Extraction("", (), kind)
-    return Extraction("", tuple(_list(files, left)), kind, attachments=files)
-
-
-def _list(files: tuple[Attachment, ...], left: Left) -> Iterator[Element]:
-    for file in files:
-        yield Element(ElementKind.LIST_ITEM, file.name)
-    for name, reason in left:
-        yield Element(ElementKind.LIST_ITEM, f"{shown_name(name)} (left out: {reason})")
+def _listed(files: Attachments, kind: FileKind) -> Extraction:
+    files.refuse_if_none_is_left()
+    names = tuple(Element(ElementKind.LIST_ITEM, name) for name in files.listed())
+    return Extraction("", names, kind, attachments=files.as_tuple(), notices=files.notices())

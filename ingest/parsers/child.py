@@ -1,4 +1,4 @@
-"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES CPU_SECONDS OPTIONS [PROGRAM...]`.
+"""The parser process: `python -m ingest.parsers.child MEMORY_BYTES SECONDS OPTIONS [PROGRAM...]`.
 
 Confines itself and says what holds it, then takes question after question from standard input, which is a local
 socket, and answers on what was standard output, until its input ends. `ingest.sandbox` starts, limits and replaces it.
@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-from ingest.parsers.confinement import allow_cpu, confine, empty_folder
+from ingest.parsers.confinement import allow_cpu, allow_time, confine, empty_folder
 from ingest.parsers.options import ReadingOptions
 from ingest.parsers.registry import parse
 from ingest.parsers.wire import Wanted, encode_extraction, encode_ready, encode_refusal, send, take
@@ -22,6 +22,7 @@ from rag.errors import DocumentRefused, RefusalReason
 
 LEFT_OUT = ("pymupdf.layout",)
 """Neural layout models that PyMuPDF 2 loads at its import and nothing here uses: 55 MB and 0.3 s."""
+ORPHANED_S = 5.0  # after its time, a child that is still there has no parent any more
 PAGES = "ingest.parsers.pages"
 """Module whose `render(data, page, width, marked)` draws a page; loaded when the first is asked for."""
 
@@ -38,8 +39,11 @@ def main() -> None:
     while question := take(questions):
         send(answers, question.number)
         allow_cpu(cpu_s)
+        allow_time(cpu_s + ORPHANED_S)
         send(answers, *_answer(question.data, question.wanted, options))
-        empty_folder(folder)
+        if not empty_folder(folder):
+            return  # the next document gets a child with a folder of its own
+        allow_time(0)
 
 
 def _run_with(programs: list[str]) -> list[str]:
@@ -67,6 +71,10 @@ def _answer(data: bytes, wanted: Wanted, options: ReadingOptions) -> list[bytes]
     except MemoryError:
         return encode_refusal(
             DocumentRefused(RefusalReason.MEMORY_LIMIT, "reading it takes more memory than is allowed")
+        )
+    except Exception as error:  # noqa: BLE001  whatever a library raises costs this document, not the child
+        return encode_refusal(
+            DocumentRefused(RefusalReason.PARSER_FAILED, f"the parser failed: {type(error).__name__}")
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import sysconfig
 import tempfile
@@ -81,6 +82,8 @@ class Measures:
             "no system call filter: a parser that was taken over can start programs": self.system_calls,
             "no namespaces: nothing but the system call filter keeps a parser from the network": self.namespaces,
             "capabilities could not be dropped: do not run as root": self.capabilities,
+            "so no program can be held, and LibreOffice is not started: Word and PowerPoint files from before 2007 and "
+            ".xlsb workbooks are refused": self.programs,
         }
         return tuple(sentence for sentence, holds in sentences.items() if not holds)
 
@@ -121,13 +124,24 @@ def allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, hard))
 
 
-def empty_folder(folder: str) -> None:
-    """Removes what a document has left behind, so that the next one does not meet it."""
-    for entry in os.scandir(folder) if folder else ():
-        if entry.is_dir(follow_symlinks=False):
-            rmtree(entry.path, ignore_errors=True)
-        else:
-            os.unlink(entry.path)
+def allow_time(seconds: float) -> None:
+    """Has the kernel end the process with SIGALRM after `seconds`, be its parent there or not; with 0 never."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def empty_folder(folder: str) -> bool:
+    """Whether all that a document has left behind could be removed, so that the next one does not meet it."""
+    try:
+        for entry in os.scandir(folder) if folder else ():
+            if entry.is_dir(follow_symlinks=False):
+                rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except (OSError, RecursionError):
+        return False
+    return True
 
 
 def _limit_resources(memory_bytes: int, file_bytes: int, *, programs: bool) -> None:

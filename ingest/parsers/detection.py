@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import PurePath
 
 from ingest.parsers.compound import compound_streams
 from ingest.parsers.damage import damaged, encrypted, unsupported
-from ingest.parsers.encoding import decode
+from ingest.parsers.encoding import decode, is_binary
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.packages import Package, is_encrypted
 from rag.errors import DocumentRefused, RefusalReason
 
+PDF_HEADER = b"%PDF-"
 PDF_HEADER_WITHIN = 1024  # ISO 32000-1, annex H, implementation note 13
+BLANKS = b" \t\r\n\0\xef\xbb\xbf"  # and the byte-order mark of UTF-8
 TEXT_SAMPLE_BYTES = 65_536
 XML_PROLOGUE_BYTES = 1_000_000
-
-
-class FileKind(StrEnum):
-    """Kinds that can be read; the value is the media type."""
-
-    PDF = "application/pdf"
-    DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
-    XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    DOC = "application/msword"
-    PPT = "application/vnd.ms-powerpoint"
-    XLS = "application/vnd.ms-excel"
-    XLSB = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
-    ODT = "application/vnd.oasis.opendocument.text"
-    ODS = "application/vnd.oasis.opendocument.spreadsheet"
-    ODP = "application/vnd.oasis.opendocument.presentation"
-    RTF = "application/rtf"
-    EPUB = "application/epub+zip"
-    MSG = "application/vnd.ms-outlook"
-    EML = "message/rfc822"
-    MHTML = "multipart/related"
-    HTML = "text/html"
-    XML = "application/xml"
-    JSON = "application/json"
-    MARKDOWN = "text/markdown"
-    RESTRUCTURED = "text/x-rst"
-    CSV = "text/csv"
-    TSV = "text/tab-separated-values"
-    TEXT = "text/plain"
-    ZIP = "application/zip"
-    TAR = "application/x-tar"
-    GZIP = "application/gzip"
-    BZIP2 = "application/x-bzip2"
-    XZ = "application/x-xz"
-    PNG = "image/png"
-    JPEG = "image/jpeg"
-    TIFF = "image/tiff"
-    GIF = "image/gif"
-    WEBP = "image/webp"
-    BMP = "image/bmp"
-
-
-IMAGES = frozenset({FileKind.PNG, FileKind.JPEG, FileKind.TIFF, FileKind.GIF, FileKind.WEBP, FileKind.BMP})
 TEXT_KINDS = {
     ".md": FileKind.MARKDOWN,
     ".markdown": FileKind.MARKDOWN,
@@ -122,10 +81,10 @@ OLE_STREAMS = {  # a message can hold the others' streams only in folders of its
 }
 ENTITY_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 PLAIN_PROLOGUE = re.compile(rb"[^<]*+(?><\?.*?\?>\s*|<!--.*?-->\s*)*+<[^!?]", re.DOTALL)
-COMMENTS = r"(?>\s*<!--.{0,2000}?-->)*+\s*"
-HTML_START = re.compile(rf"\s*(<\?xml[^>]*>\s*)?{COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
-XML_START = re.compile(r"\s*<\?xml\s")
-JSON_START = re.compile(r"\s*[\[{]")
+COMMENTS = r"(?><!--.{0,2000}?-->\s*+)*+"
+HTML_START = re.compile(rf"\s*+(?:<\?xml[^>]*+>\s*+)?+{COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+XML_START = re.compile(r"\s*+<\?xml\s")
+JSON_START = re.compile(r"\s*+[\[{]")
 MAIL_START = re.compile(
     r"(Return-Path|Received|Delivered-To|MIME-Version|Message-ID|Date|Subject|From|To|X-[\w-]+):\s", re.IGNORECASE
 )
@@ -142,13 +101,20 @@ def detect(data: bytes, name: str) -> FileKind:
     """
     if not data.strip(b" \t\r\n\0"):
         raise DocumentRefused(RefusalReason.NO_TEXT, "the file is empty")
-    if b"%PDF-" in data[:PDF_HEADER_WITHIN]:
+    if data.startswith(PDF_HEADER):
         return FileKind.PDF
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_kind(data)
     if data.startswith(OLE_MAGIC):
         return _ole_kind(data)
-    return _marked_kind(data) or _text_kind(data, name)
+    return _marked_kind(data) or _pdf_behind_garbage(data) or _text_kind(data, name)
+
+
+def _pdf_behind_garbage(data: bytes) -> FileKind | None:
+    """PDF where its header stands behind what a mail gateway or printer left; a text may speak of such headers."""
+    at = data.find(PDF_HEADER, 0, PDF_HEADER_WITHIN)
+    found = at >= 0 and (not data[:at].strip(BLANKS) or is_binary(data[:TEXT_SAMPLE_BYTES]))
+    return FileKind.PDF if found else None
 
 
 def _marked_kind(data: bytes) -> FileKind | None:

@@ -15,6 +15,12 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+ESCAPES = (
+    (b"\x1b$B", "iso2022_jp_ext"),
+    (b"\x1b$@", "iso2022_jp_ext"),
+    (b"\x1b(J", "iso2022_jp_ext"),
+    (b"\x1b$)C", "iso2022_kr"),
+)
 SAMPLE_BYTES = 65_536
 WESTERN = re.compile("[äöüßÄÖÜéèêáàâçñóíúôîåæøÉÈÀÇÅÆØ€§°²³µ«»„“”‚‘’–—…·×½ ©®]")
 MAC_LETTERS = frozenset("äöüßÄÖÜéèêàâçùîñó„“”‚‘’–—…€§°«»")
@@ -28,7 +34,7 @@ MAX_CONTROL_SHARE = 0.01
 def decode(data: bytes) -> str | None:
     """`data` as text; None where it is no text. Bytes that the encoding found does not know become U+FFFD."""
     sample = data[:SAMPLE_BYTES]
-    encoding = _marked(data) or _unmarked_utf16(sample)
+    encoding = _marked(data) or _escaped(data) or _unmarked_utf16(sample)
     if encoding is None and is_binary(sample):
         encoding = _utf16_without_latin(sample)
         if encoding is None:
@@ -48,6 +54,19 @@ def is_binary(sample: bytes) -> bool:
 
 def _marked(data: bytes) -> str | None:
     return next((encoding for mark, encoding in BOMS if data.startswith(mark)), None)
+
+
+def _escaped(data: bytes) -> str | None:
+    """Encodings in seven bits, which announce by an escape what their letters stand for (ISO 2022)."""
+    return next((each for mark, each in ESCAPES if mark in data[:SAMPLE_BYTES] and _is_sound(data, each)), None)
+
+
+def _is_sound(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unmarked_utf16(sample: bytes) -> str | None:

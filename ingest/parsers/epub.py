@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 from ingest.extraction import Element, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
 from ingest.parsers.hypertext import html_elements
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, parse_xml
 from ingest.parsers.packages import Package
 from ingest.parsers.properties import dublin_core

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 
 from ingest.extraction import Element, ElementKind
 from ingest.parsers.damage import too_large
-from ingest.parsers.tables import table_text
+from ingest.parsers.tables import starts_with_names, table_text
 
 MAX_CELLS = 3_000_000
 MAX_TEXT_CHARS = 40_000_000
 """Of one workbook. A shared text counts once per cell that shows it: 100 kB can be 12 GB (IN-04)."""
+
+MAX_REPEATED_CELLS = 1_000_000
+MAX_REPEATED_CHARS = 5_000_000
+"""Of one workbook: places that cells are repeated in or cover. A few bytes say that a cell stands in 40,000 of them."""
+MAX_PLACES = 20_000_000
+"""Of all tables of one workbook, empty places with them: cells along a diagonal are one large table."""
+MAX_PASSES = 10  # tables that lie in one another like shells of an onion may need more, and then stand apart
 
 MAX_EXACT = 1e15  # whole numbers that a float holds to the last digit
 
@@ -29,20 +37,13 @@ class _Block:
     bottom: int
     right: int
 
-    def touches(self, row: int, left: int, right: int) -> bool:
-        return self.bottom >= row - 1 and self.left <= right + 1 and left <= self.right + 1
-
-    def meets(self, other: _Block) -> bool:
-        apart = self.right + 1 < other.left or other.right + 1 < self.left
-        return not apart and self.top <= other.bottom + 1 and other.top <= self.bottom + 1
-
     def take(self, other: _Block) -> None:
         self.top, self.left = min(self.top, other.top), min(self.left, other.left)
         self.bottom, self.right = max(self.bottom, other.bottom), max(self.right, other.right)
 
 
 class Budget:
-    """How much text a workbook may show.
+    """How much a workbook may show.
 
     Raises:
         DocumentRefused: at the cell that exceeds it.
@@ -51,6 +52,9 @@ class Budget:
     def __init__(self) -> None:
         self._cells = 0
         self._chars = 0
+        self._repeated_cells = 0
+        self._repeated_chars = 0
+        self._places = 0
 
     def spend(self, text: str) -> str:
         self._cells += 1
@@ -59,8 +63,25 @@ class Budget:
             raise too_large(f"its sheets show more than {MAX_CELLS:,} cells or {MAX_TEXT_CHARS:,} characters")
         return text
 
+    def repeat(self, text: str) -> str:
+        """The text of a cell in one more place."""
+        self._repeated_cells += 1
+        self._repeated_chars += len(text)
+        if self._repeated_cells > MAX_REPEATED_CELLS or self._repeated_chars > MAX_REPEATED_CHARS:
+            cells, chars = f"{MAX_REPEATED_CELLS:,} cells", f"{MAX_REPEATED_CHARS:,} characters"
+            raise too_large(f"its sheets repeat more than {cells} or {chars}")
+        return self.spend(text)
 
-def sheet_elements(title: str, cells: Cells, heads: Sequence[tuple[int, int]] = ()) -> Iterator[Element]:
+    def span(self, places: int) -> None:
+        """A table with so many places."""
+        self._places += places
+        if self._places > MAX_PLACES:
+            raise too_large(f"its tables span more than {MAX_PLACES:,} cells")
+
+
+def sheet_elements(
+    title: str, cells: Cells, budget: Budget, heads: Sequence[tuple[int, int]] = ()
+) -> Iterator[Element]:
     """The sheet's name as heading, then its tables, each row with the names of its columns.
 
     A table that goes on below an empty row without names of its own keeps those from above. `heads` are rows and
@@ -69,10 +90,12 @@ def sheet_elements(title: str, cells: Cells, heads: Sequence[tuple[int, int]] = 
     yield Element(ElementKind.HEADING, title, 1)
     named: tuple[int, int, list[str]] | None = None
     for block in _blocks(cells):
+        budget.span((block.bottom - block.top + 1) * (block.right - block.left + 1))
         rows = _rows(block, cells)
         columns = (block.left, block.right)
         declared = (block.top, block.left) in heads
-        goes_on = named is not None and named[:2] == columns and not declared and _holds_numbers(rows[0])
+        has_names = declared or not _holds_numbers(rows[0]) or starts_with_names(rows)
+        goes_on = named is not None and named[:2] == columns and not has_names
         if len(rows) == 1 and len([cell for cell in rows[0] if cell]) == 1:
             yield Element(ElementKind.PARAGRAPH, "".join(rows[0]))
             continue
@@ -80,7 +103,7 @@ def sheet_elements(title: str, cells: Cells, heads: Sequence[tuple[int, int]] = 
             yield Element(ElementKind.TABLE, table_text([named[2], *rows], header=True))
             continue
         yield Element(ElementKind.TABLE, table_text(rows, header=declared))
-        named = (*columns, rows[0]) if len(rows) > 1 and not _holds_numbers(rows[0]) else None
+        named = (*columns, rows[0]) if len(rows) > 1 and has_names else None
 
 
 def _rows(block: _Block, cells: Cells) -> list[list[str]]:
@@ -95,18 +118,14 @@ def _holds_numbers(row: Iterable[str]) -> bool:
 
 def _blocks(cells: Cells) -> list[_Block]:
     """Rectangles of cells that touch, also diagonally; those that overlap are one."""
-    done: list[_Block] = []
-    growing: list[_Block] = []
-    for row in sorted(cells):
-        done += [block for block in growing if block.bottom < row - 1]
-        growing = [block for block in growing if block.bottom >= row - 1]
-        for left, right in _runs(sorted(cells[row])):
-            found = _Block(row, left, row, right)
-            joined = [block for block in growing if block.touches(row, left, right)]
-            for block in joined:
-                found.take(block)
-            growing = [block for block in growing if block not in joined] + [found]
-    return sorted(_merged(done + growing), key=lambda block: (block.top, block.left))
+    runs = [_Block(row, left, row, right) for row in sorted(cells) for left, right in _runs(sorted(cells[row]))]
+    blocks = _joined(runs)
+    for _ in range(MAX_PASSES):
+        before = len(blocks)
+        blocks = _joined(sorted(blocks, key=lambda block: block.top))
+        if len(blocks) == before:
+            break
+    return sorted(blocks, key=lambda block: (block.top, block.left))
 
 
 def _runs(columns: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -118,15 +137,27 @@ def _runs(columns: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = i
 
 
-def _merged(blocks: list[_Block]) -> list[_Block]:
-    """Blocks without overlaps: a hole in a table makes two runs meet only further down."""
-    merged: list[_Block] = []
-    for block in sorted(blocks, key=lambda each: each.top):
-        while other := next((each for each in merged if each.meets(block)), None):
-            merged.remove(other)
-            block.take(other)
-        merged.append(block)
-    return merged
+def _joined(blocks: Iterable[_Block]) -> list[_Block]:
+    """Blocks that meet as one; they come from top to bottom.
+
+    What is joined may reach over what lies above it by then: a hole in a table makes two runs meet only further down.
+    Another pass joins these. Blocks that still grow lie side by side with a gap between, so each finds those that it
+    meets by their columns.
+    """
+    done: list[_Block] = []
+    growing: list[_Block] = []
+    top = -1
+    for block in blocks:
+        if block.top != top:
+            top = block.top
+            done += [each for each in growing if each.bottom < top - 1]
+            growing = [each for each in growing if each.bottom >= top - 1]
+        first = bisect_left(growing, block.left - 1, key=lambda each: each.right)
+        last = bisect_right(growing, block.right + 1, key=lambda each: each.left)
+        for each in growing[first:last]:
+            block.take(each)
+        growing[first:last] = [block]
+    return done + growing
 
 
 def shown(value: object, *, percent: bool = False) -> str:

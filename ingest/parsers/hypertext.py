@@ -18,7 +18,7 @@ from unstructured.partition.text_type import is_bulleted_text
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.plain import text_of
 from ingest.parsers.properties import Properties, iso_time
 from ingest.parsers.tables import html_table_text
@@ -26,7 +26,7 @@ from ingest.parsers.tables import html_table_text
 NO_LANGUAGE = [""]  # switches its own language detection off; ours works on finished chunks
 HEAD_CHARS = 100_000
 META = re.compile(r"<meta\s([^<>]*+)>", re.IGNORECASE)
-ATTRIBUTE = re.compile(r"""([\w-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
+ATTRIBUTE = re.compile(r"""(?<![\w-])([\w-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 HTML_TITLE = re.compile(r"<title[^<>]*+>([^<]*+)", re.IGNORECASE)
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 OTHER = (vendor.Header, vendor.Footer, vendor.Image, vendor.CodeSnippet, vendor.Address, vendor.EmailAddress)

@@ -6,6 +6,7 @@ Nothing is decoded before its size is known: a file of a few hundred bytes can d
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -13,8 +14,9 @@ from pathlib import PurePath
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ingest.extraction import Attachment, Extraction
-from ingest.parsers.detection import FileKind
+from ingest.extraction import Extraction
+from ingest.parsers.attachments import Attachments
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Rect, Sheet
 from ingest.parsers.ocr import MAX_OCR_SIDE_PX, Pixels
 from ingest.parsers.options import ReadingOptions
@@ -63,8 +65,8 @@ class ImageParser:
             return extraction(_Frames(image), self._options, FORMATS[image.format or ""])
 
 
-def frame_pixels(data: bytes, number: int, width: int) -> Pixels:
-    """Picture `number`, from 1, the right way up and `width` pixels wide.
+def frame_pixels(data: bytes, number: int, width: int, max_pixels: int) -> Pixels:
+    """Picture `number`, from 1, the right way up, `width` pixels wide or as wide as `max_pixels` in all allow.
 
     Raises:
         DocumentRefused: there is no such picture, or it cannot be read.
@@ -74,7 +76,7 @@ def frame_pixels(data: bytes, number: int, width: int) -> Pixels:
         if not 1 <= number <= frames.page_count:
             raise DocumentRefused(RefusalReason.NO_TEXT, f"it has {frames.page_count} pages")
         frames.content(number)
-        return frames.pixels(number, width)
+        return frames.pixels(number, width, max_pixels)
 
 
 def png(pixels: Pixels, marked: Sequence[Box] = ()) -> bytes:
@@ -143,13 +145,15 @@ class _Frames:
         sheet = Sheet(number, width * scale, height * scale)
         return PageContent(sheet, (), (), 0, lambda: [Rect(0, 0, sheet.width, sheet.height)], tuple)
 
-    def pixels(self, number: int, width: int) -> Pixels:
+    def pixels(self, number: int, width: int, max_pixels: int = MAX_PIXELS) -> Pixels:
         """Never wider than it is, and small enough for recognition."""
         self._image.seek(number - 1)
         self._image.draft("RGB", (MAX_OCR_SIDE_PX, MAX_OCR_SIDE_PX))  # a JPEG is decoded at a fraction of its size
         image = ImageOps.exif_transpose(_on_white(self._image))
-        if width < image.width:
-            image = image.resize((max(width, 1), max(round(image.height * width / image.width), 1)))
+        scale = min(width / image.width, math.sqrt(max_pixels / (image.width * image.height)))
+        if scale < 1:
+            across = max(round(image.width * scale), 1)
+            image = image.resize((across, max(min(round(image.height * scale), max_pixels // across), 1)))
         return np.asarray(image, np.uint8)
 
     def properties(self) -> Properties:
@@ -157,8 +161,8 @@ class _Frames:
         taken = str(about.get(ExifTags.Base.DateTime, "")).replace(":", "").replace(" ", "")
         return Properties(author=str(about.get(ExifTags.Base.Artist, "")), created_at=pdf_time(taken))
 
-    def attachments(self) -> tuple[Attachment, ...]:
-        return ()
+    def attachments(self) -> Attachments:
+        return Attachments()
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -32,6 +32,7 @@ MARGIN = 0.1  # share of the page's height in which running heads and feet stand
 MIN_REPEATS = 2
 MIN_REPEAT_SHARE = 0.3
 PAGE_NUMBER = re.compile(r"\W*(seite|page|s\.|p\.)?\W*#(\W*(von|of|/)?\W*#)?\W*", re.IGNORECASE)
+MAX_PAGE_NUMBER_CHARS = 40  # with more, the many ways to take a row of figures apart would count
 MIN_EXTENT = 0.001  # share of the page
 DIGITS = re.compile(r"\d+")
 
@@ -257,13 +258,17 @@ def without_running_heads(blocks: Sequence[Block], pages: int) -> list[Block]:
     places = {(block.sheet.number, pattern) for block, pattern in zip(blocks, patterns, strict=True) if pattern}
     repeats = Counter(pattern for _, pattern in places)
     running = {p for p, count in repeats.items() if count >= max(MIN_REPEATS, MIN_REPEAT_SHARE * pages)}
-    numbers = {pattern for pattern in running if PAGE_NUMBER.fullmatch(pattern)}
+    numbers = {pattern for pattern in running if _is_page_number(pattern)}
     first = {pattern: index for index, pattern in reversed(list(enumerate(patterns))) if pattern not in numbers}
     return [
         block
         for index, (block, pattern) in enumerate(zip(blocks, patterns, strict=True))
         if pattern not in running or first.get(pattern) == index
     ]
+
+
+def _is_page_number(pattern: str) -> bool:
+    return len(pattern) <= MAX_PAGE_NUMBER_CHARS and PAGE_NUMBER.fullmatch(pattern) is not None
 
 
 def _pattern(block: Block) -> str:

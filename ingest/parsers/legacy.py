@@ -12,7 +12,8 @@ from ingest.extraction import Extraction
 from ingest.parsers.base import Parser
 from ingest.parsers.compound import compound_stream, compound_streams
 from ingest.parsers.damage import damaged, encrypted
-from ingest.parsers.detection import OLE_MAGIC, FileKind, detect
+from ingest.parsers.detection import OLE_MAGIC, detect
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.slides import PptxParser
 from ingest.parsers.spreadsheet import XlsxParser
 from ingest.parsers.wire import NeedsProgram

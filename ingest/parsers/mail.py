@@ -7,14 +7,16 @@ import email.policy
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage, Message
+from functools import partial
 
-from ingest.extraction import Attachment, Element, Extraction
+from ingest.extraction import Element, Extraction
 from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage, damaged, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
-from ingest.parsers.hypertext import html_elements, html_extraction
-from ingest.parsers.letters import attachment_list, letter_elements, quoted_paragraphs
+from ingest.parsers.hypertext import html_extraction
+from ingest.parsers.kinds import FileKind
+from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
+from ingest.parsers.mail_headers import BOUNDED, cut_headers
 from ingest.parsers.properties import Properties, mail_time
 
 ENVELOPE = ("From", "To", "Cc", "Date")
@@ -32,7 +34,7 @@ class MailParser:
         Pictures and signatures that belong to the body are left out.
         """
         with damage("the mail"):
-            message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
+            message = email.message_from_bytes(_as_bytes(data), policy=BOUNDED)
             if _is_encrypted(message):
                 raise encrypted("the mail is encrypted (S/MIME or PGP); only its recipients can read it")
             parts = _Parts(message)
@@ -41,17 +43,19 @@ class MailParser:
             body = (each for part in parts.bodies for each in _content(part))
             elements = (
                 *letter_elements(subject, envelope, body),
-                *attachment_list(each.name for each in parts.attachments),
+                *attachment_list(parts.files.listed()),
             )
             properties = Properties(subject, envelope["From"], mail_time(envelope["Date"]))
-        return replace(properties.describing(elements, FileKind.EML), attachments=parts.attachments)
+        found = properties.describing(elements, FileKind.EML)
+        notices = (*cut_headers(message), *parts.files.notices())
+        return replace(found, attachments=parts.files.as_tuple(), notices=notices)
 
 
 class MhtmlParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """A web page saved as one file; its pictures and styles are left out."""
         with damage("the web page"):
-            message = email.message_from_bytes(_as_bytes(data), policy=email.policy.default)
+            message = email.message_from_bytes(_as_bytes(data), policy=BOUNDED)
             for part in message.walk():
                 if part.get_content_type() == "text/html":
                     page = html_extraction(_text(part))
@@ -69,10 +73,9 @@ class _Parts:
 
     def __init__(self, message: EmailMessage) -> None:
         self.bodies: list[EmailMessage] = []
-        self._files = Attachments()
+        self.files = Attachments()
         self._seen = 0
         self._take(message)
-        self.attachments: tuple[Attachment, ...] = self._files.as_tuple()
 
     def _take(self, part: EmailMessage) -> None:
         self._seen += 1
@@ -90,13 +93,13 @@ class _Parts:
         elif kind in BODY_TYPES and not part.is_attachment() and not part.get_filename():
             self.bodies.append(part)
         elif kind not in SIGNATURES and not _belongs_to_body(part):
-            self._files.add(part.get_filename() or part.get_content_type().replace("/", "."), _bytes(part))
+            self.files.take(part.get_filename() or part.get_content_type().replace("/", "."), partial(_bytes, part))
 
     def _take_message(self, part: EmailMessage) -> None:
         inner = part.get_payload(0) if part.is_multipart() else None
         if isinstance(inner, EmailMessage):
             name = part.get_filename() or f"{_header(inner, 'Subject') or UNNAMED_MESSAGE}.eml"
-            self._files.add(name, inner.as_bytes(policy=email.policy.compat32))
+            self.files.take(name, partial(inner.as_bytes, policy=email.policy.compat32))
 
 
 def _best(alternatives: EmailMessage) -> EmailMessage:
@@ -134,10 +137,10 @@ def _header(message: Message, field: str) -> str:
     return " ".join(str(message.get(field, "")).split())
 
 
-def _content(part: EmailMessage) -> Iterator[Element]:
+def _content(part: EmailMessage) -> Iterator[tuple[int, Element]]:
     text = _text(part)
     if part.get_content_subtype() == "html":
-        yield from html_elements(text)
+        yield from quoted_elements(text)
     else:
         yield from quoted_paragraphs(text)
 

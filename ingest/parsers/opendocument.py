@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements
-from ingest.parsers.markup import Node, attribute, children, find_text, local_name, parse_xml
+from ingest.parsers.kinds import FileKind
+from ingest.parsers.markup import Node, attribute, children, local_name, parse_xml, text_content
 from ingest.parsers.packages import Package
 from ingest.parsers.properties import Properties, dublin_core
 from ingest.parsers.tables import Covered, table_text
 
 MAX_REPEATED = 200
 """Programs fill rows and columns of a sheet by one cell that is said to be repeated a million times (IN-04)."""
+MAX_LEVEL = 10  # of headings (19.850)
 SKIPPED = frozenset(
     [
         "tracked-changes",
@@ -84,13 +85,13 @@ def _document(root: Node) -> Iterator[Element]:
                 yield from _blocks(content, None)
 
 
-def _blocks(container: Node, page: int | None) -> Iterator[Element]:
+def _blocks(container: Iterable[Node], page: int | None) -> Iterator[Element]:
     for child in container:
         name = local_name(child)
         match name:
             case "h":
                 level = attribute(child, "outline-level")
-                yield Element(ElementKind.HEADING, _text(child), int(level) if level.isdecimal() else 1, page)
+                yield Element(ElementKind.HEADING, _text(child), _level(level), page)
             case "p":
                 yield Element(_kind_of(child), _text(child), page=page)
                 yield from _beside(child, page)
@@ -104,42 +105,62 @@ def _blocks(container: Node, page: int | None) -> Iterator[Element]:
                 yield from _blocks(child, page)
 
 
+def _level(text: str) -> int:
+    return min(int(text), MAX_LEVEL) if text.isdecimal() and len(text) < 9 else 1
+
+
 def _kind_of(paragraph: Node) -> ElementKind:
     return ElementKind.HEADING if attribute(paragraph, "style-name") == "Title" else ElementKind.PARAGRAPH
 
 
 def _list(node: Node, page: int | None) -> Iterator[Element]:
     for item in node:
+        if any(local_name(child) == "h" for child in item):
+            yield from _blocks(item, page)
+            continue
         for child in item:
             match local_name(child):
                 case "list":
                     yield from _list(child, page)
-                case "h":
-                    yield from _blocks(item, page)
-                    break
                 case "p":
                     yield Element(ElementKind.LIST_ITEM, _text(child), page=page)
                     yield from _beside(child, page)
 
 
 def _beside(paragraph: Node, page: int | None) -> Iterator[Element]:
-    """Notes, comments and text boxes anchored in a paragraph."""
-    for child in paragraph.iterdescendants():
+    """Notes, comments and text boxes anchored in a paragraph, each once: those inside a box come with its blocks."""
+    for child in paragraph:
         name = local_name(child)
+        if name == "text-box":
+            yield from _blocks(child, page)
+            continue
         if name in NOTES:
             yield _note(child, page)
-        elif name == "text-box":
-            yield from _blocks(child, page)
+        yield from _beside(child, page)
 
 
 def _note(node: Node, page: int | None) -> Element:
     if local_name(node) == "annotation":
-        author = find_text(node, "creator")
-        text = " ".join(_text(each) for each in node.iter("{*}p"))
+        author = " ".join(text_content(each).strip() for each in children(node, "creator"))
+        text = " ".join(_text(each) for each in _paragraphs(node))
         return Element(ElementKind.OTHER, f"Comment ({author}): {text}" if author else f"Comment: {text}", page=page)
-    body = next(node.iter("{*}note-body"), node)
-    label = f"{attribute(node, 'note-class') or 'note'} {find_text(node, 'note-citation')}".capitalize().strip()
-    return Element(ElementKind.OTHER, f"{label}: {' '.join(_text(each) for each in body.iter('{*}p'))}", page=page)
+    body = next(children(node, "note-body"), node)
+    citation = " ".join(text_content(each).strip() for each in children(node, "note-citation"))
+    label = f"{attribute(node, 'note-class') or 'note'} {citation}".capitalize().strip()
+    return Element(ElementKind.OTHER, f"{label}: {' '.join(map(_text, _paragraphs(body)))}", page=page)
+
+
+def _paragraphs(container: Node, *, boxes: bool = False, inside: bool = False) -> Iterator[Node]:
+    """Paragraphs and headings below, none inside another and none of a note; with `boxes` also those of text boxes."""
+    for child in container:
+        name = local_name(child)
+        is_box = name == "text-box"
+        if name in NOTES or (is_box and not boxes):
+            continue
+        is_paragraph = name in {"p", "h"} and not inside
+        if is_paragraph:
+            yield child
+        yield from _paragraphs(child, boxes=boxes, inside=not is_box and (inside or is_paragraph))
 
 
 def _text(node: Node) -> str:
@@ -184,12 +205,7 @@ def _cells_of(row: Node) -> Iterator[tuple[Node, str, int]]:
     """Cells with their text and how often they are repeated."""
     for cell in row:
         if local_name(cell) in {"table-cell", "covered-table-cell"}:
-            paragraphs = (_text(each) for each in cell.iter("{*}p", "{*}h") if not _is_in_note(each, cell))
-            yield cell, "\n".join(paragraphs), _repeated(cell, "columns")
-
-
-def _is_in_note(paragraph: Node, cell: Node) -> bool:
-    return any(local_name(each) in NOTES for each in paragraph.iterancestors() if each in cell.iterdescendants())
+            yield cell, "\n".join(map(_text, _paragraphs(cell, boxes=True))), _repeated(cell, "columns")
 
 
 def _table(table: Node) -> str:
@@ -200,7 +216,7 @@ def _table(table: Node) -> str:
         for cell, text, repeated in _cells_of(row):
             covered = local_name(cell) == "covered-table-cell"
             value = Covered(texts[-1]) if covered and texts and not text else text
-            texts += [value] * min(repeated, MAX_REPEATED)
+            texts += [value] * min(repeated, MAX_REPEATED - len(texts))
         grid.append(texts)
         header_rows += is_head
     return table_text(grid, header_rows=header_rows)
@@ -209,7 +225,7 @@ def _table(table: Node) -> str:
 def _sheets(spreadsheet: Node) -> Iterator[Element]:
     budget = Budget()
     for table in children(spreadsheet, "table"):
-        yield from sheet_elements(attribute(table, "name"), _cells(table, budget))
+        yield from sheet_elements(attribute(table, "name"), _cells(table, budget), budget)
         for note in table.iter("{*}annotation"):
             yield _note(note, None)
     if lines := [_named(each) for each in spreadsheet.iter("{*}named-range")]:
@@ -228,10 +244,13 @@ def _cells(table: Node, budget: Budget) -> Cells:
         column = 0
         for cell, text, columns in _cells_of(row):
             if text.strip():
-                spread = max(columns, _spanned(cell))
+                spread = min(max(columns, _spanned(cell)), MAX_REPEATED)
+                budget.spend(text)
                 for y in range(row_number, row_number + min(rows, MAX_REPEATED)):
-                    for x in range(column, column + min(spread, MAX_REPEATED)):
-                        texts[y][x] = budget.spend(text) if x < column + columns else Covered(text)
+                    for x in range(column, column + spread):
+                        is_first = (y, x) == (row_number, column)
+                        value = text if is_first else budget.repeat(text)
+                        texts[y][x] = value if x < column + columns else Covered(value)
             column += columns
         row_number += rows
     return texts
@@ -246,11 +265,10 @@ def _slide(page: Node, number: int) -> Iterator[Element]:
     """Title first, then the texts in their order, then the notes."""
     frames = [frame for frame in page if local_name(frame) != "notes"]
     titles = [frame for frame in frames if attribute(frame, "class") == "title"]
+    others = [frame for frame in frames if attribute(frame, "class") != "title"]
     for frame in titles:
-        yield Element(ElementKind.HEADING, " ".join(_text(each) for each in frame.iter("{*}p")), 1, number)
-    for frame in frames:
-        if frame not in titles:
-            yield from _blocks([frame], number)
+        yield Element(ElementKind.HEADING, " ".join(map(_text, _paragraphs(frame, boxes=True))), 1, number)
+    yield from _blocks(others, number)
     for notes in children(page, "notes"):
         for frame in notes:
             if attribute(frame, "class") != "page":

@@ -6,6 +6,7 @@ import email.policy
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 
 from oxmsg import Message
 from oxmsg.attachment import Attachment as OutlookAttachment
@@ -15,10 +16,10 @@ from oxmsg.storage import Storage
 from ingest.extraction import Element, Extraction
 from ingest.parsers.attachments import Attachments
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
-from ingest.parsers.hypertext import html_elements
-from ingest.parsers.letters import attachment_list, letter_elements, quoted_paragraphs
+from ingest.parsers.kinds import FileKind
+from ingest.parsers.letters import attachment_list, letter_elements, quoted_elements, quoted_paragraphs
+from ingest.parsers.mail_headers import MAX_TAKEN_APART_CHARS
 from ingest.parsers.properties import Properties, in_utc
 
 DISPLAY_TO, DISPLAY_CC = 0x0E04, 0x0E03
@@ -37,10 +38,11 @@ class MsgParser:
             files = _attached(message)
             elements = (
                 *letter_elements(message.subject, _envelope(message), _body(message)),
-                *attachment_list(each.name for each in files),
+                *attachment_list(files.listed()),
             )
             properties = Properties(message.subject, message.sender or "", in_utc(message.sent_date))
-            return replace(properties.describing(elements, FileKind.MSG), attachments=files.as_tuple())
+            found = properties.describing(elements, FileKind.MSG)
+            return replace(found, attachments=files.as_tuple(), notices=files.notices())
 
 
 def _envelope(message: Message) -> dict[str, str]:
@@ -58,10 +60,10 @@ def _recipients(message: Message) -> str:
     return ", ".join(each.name for each in message.recipients)
 
 
-def _body(message: Message) -> Iterator[Element]:
+def _body(message: Message) -> Iterator[tuple[int, Element]]:
     html = _html(message)
     if html.strip():
-        yield from html_elements(html)
+        yield from quoted_elements(html)
     else:
         yield from quoted_paragraphs((message.body or "").replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -80,11 +82,15 @@ def _attached(message: Message) -> Attachments:
         inner = _embedded(each)
         if inner is not None:
             embedded = _Embedded(inner)
-            files.add(f"{embedded.subject or UNNAMED_MESSAGE}.eml", _as_mail(embedded))
+            files.take(f"{embedded.subject or UNNAMED_MESSAGE}.eml", partial(_as_mail, embedded))
         elif not _belongs_to_body(each):
             name = each.file_name or each.properties.str_prop_value(SHORT_FILENAME) or ""
-            files.add(name, each.file_bytes or b"")
+            files.take(name, partial(_bytes, each))
     return files
+
+
+def _bytes(attachment: OutlookAttachment) -> bytes:
+    return attachment.file_bytes or b""
 
 
 def _embedded(attachment: OutlookAttachment) -> Storage | None:
@@ -113,7 +119,7 @@ def _as_mail(message: Message) -> bytes:
     mail = EmailMessage(policy=email.policy.default.clone(refold_source="none"))
     for field, value in {"Subject": message.subject, **_envelope(message)}.items():
         if value:
-            mail[field] = " ".join(value.split())
+            mail[field] = " ".join(value.split())[:MAX_TAKEN_APART_CHARS]
     mail.set_content(message.body or "")
     if html := _html(message):
         mail.add_alternative(html, subtype="html")

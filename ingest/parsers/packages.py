@@ -30,7 +30,8 @@ class Package:
     def __init__(self, data: bytes) -> None:
         with damage("the package"):
             self._archive = zipfile.ZipFile(io.BytesIO(data))
-            self.members: Sequence[zipfile.ZipInfo] = self._archive.infolist()
+            every = self._archive.infolist()
+        self.members: Sequence[zipfile.ZipInfo] = [member for member in every if member.filename]  # no name: no file
         self.names = frozenset(member.filename for member in self.members)
         self._check(len(data))
 

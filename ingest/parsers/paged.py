@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
 
-from ingest.extraction import Attachment, ElementKind, Extraction
+from ingest.extraction import ElementKind, Extraction
+from ingest.parsers.attachments import Attachments
 from ingest.parsers.layout import (
     Block,
     Rect,
@@ -73,7 +74,7 @@ class PagedDocument(Protocol):
 
     def properties(self) -> Properties: ...
 
-    def attachments(self) -> tuple[Attachment, ...]:
+    def attachments(self) -> Attachments:
         """Files inside it; asked for after its pages."""
 
 
@@ -100,12 +101,13 @@ def extraction(document: PagedDocument, options: ReadingOptions, media_type: str
         ordered = page.blocks if page.is_ordered else merged_lines(in_reading_order(page.blocks))
         blocks += footnotes_last(ordered, body)
     kept = elements(without_running_heads(blocks, document.page_count))
-    attachments = document.attachments()
+    files = document.attachments()
+    attachments = files.as_tuple()
     if not kept and not attachments:
         raise recognition.refusal(document.page_count)
-    notice = recognition.notice()
+    notices = (*filter(None, (recognition.notice(),)), *files.notices())
     described = document.properties().describing(kept, media_type)
-    return replace(described, attachments=attachments, notices=(notice,) if notice else ())
+    return replace(described, attachments=attachments, notices=notices)
 
 
 def _page(document: PagedDocument, number: int, recognition: Recognition) -> _Page:

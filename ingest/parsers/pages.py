@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-from ingest.parsers.detection import IMAGES, FileKind, detect
+from ingest.parsers.detection import detect
 from ingest.parsers.image import frame_pixels, png
+from ingest.parsers.kinds import IMAGES, FileKind
 from ingest.parsers.options import PDF_READERS, ReadingOptions
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason
@@ -32,5 +33,5 @@ def render(
     if kind is FileKind.PDF:
         return png(import_module(PDF_READERS[options.pdf_reader]).page_pixels(data, page, width, MAX_PIXELS), marked)
     if kind in IMAGES:
-        return png(frame_pixels(data, page, width), marked)
+        return png(frame_pixels(data, page, width, MAX_PIXELS), marked)
     raise DocumentRefused(RefusalReason.UNSUPPORTED, "it has no pages that can be drawn")

@@ -14,9 +14,10 @@ import numpy as np
 import pymupdf
 from pymupdf import mupdf
 
-from ingest.extraction import Attachment, ElementKind, Extraction
+from ingest.extraction import ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
-from ingest.parsers.detection import FileKind
+from ingest.parsers.damage import damaged
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet
 from ingest.parsers.ocr import Pixels
 from ingest.parsers.options import ReadingOptions
@@ -158,16 +159,23 @@ class Pages:
             modified_at=pdf_time(about.get("modDate")),
         )
 
-    def attachments(self) -> tuple[Attachment, ...]:
+    def attachments(self) -> Attachments:
         """Files embedded in the document, those of a portfolio among them, then those pinned to its pages."""
         found = Attachments()
         tree = mupdf.pdf_load_name_tree(mupdf.pdf_specifics(self._document.this), mupdf.pdf_new_name("EmbeddedFiles"))
         embedded = (mupdf.pdf_dict_get_val(tree, index) for index in range(mupdf.pdf_dict_len(tree)))
         for each in (*embedded, *self._pinned):
             if mupdf.pdf_is_embedded_file(each):
-                content = mupdf.pdf_load_embedded_file_contents(each)
-                found.add(_file_name(each), mupdf.fz_buffer_extract_copy(content))
-        return found.as_tuple()
+                found.take(_file_name(each), partial(_content, each))
+        return found
+
+
+def _content(specification: mupdf.PdfObj) -> bytes:
+    """The bytes of an embedded file; MuPDF hands out none where its stream is damaged."""
+    content: bytes = mupdf.fz_buffer_extract_copy(mupdf.pdf_load_embedded_file_contents(specification))
+    if not content and mupdf.pdf_to_int(mupdf.pdf_dict_getp(specification, "EF/F/Params/Size")) > 0:
+        raise damaged("an embedded file cannot be unpacked")
+    return content
 
 
 def _file_name(specification: mupdf.PdfObj) -> str:

@@ -10,6 +10,7 @@ import ctypes
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import hypot
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ import numpy as np
 import pypdfium2 as pdfium  # type: ignore[import-untyped]
 from pypdfium2 import raw
 
-from ingest.extraction import Attachment, ElementKind, Extraction
+from ingest.extraction import ElementKind, Extraction
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachments
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet, around
 from ingest.parsers.ocr import Pixels
 from ingest.parsers.options import ReadingOptions
@@ -29,6 +30,7 @@ from ingest.parsers.ruled import Word
 from rag.errors import DocumentRefused, RefusalReason
 
 MOST_SHAPES = 4_000
+MAX_LISTED = 10_000  # embedded files; more are not looked at
 MAX_FIELDS = 5_000
 MAX_FORM_DEPTH = 5
 MAX_FIELD_BYTES = 1_000_000
@@ -169,14 +171,18 @@ class Pages:
             modified_at=pdf_time(about.get("ModDate")),
         )
 
-    def attachments(self) -> tuple[Attachment, ...]:
+    def attachments(self) -> Attachments:
         found = Attachments()
-        for index in range(min(self._document.count_attachments(), MAX_ATTACHMENTS + 1)):
+        for index in range(min(self._document.count_attachments(), MAX_LISTED)):
             each = self._document.get_attachment(index)
-            found.add(each.get_name(), bytes(each.get_data()))
+            found.take(each.get_name(), partial(_content, each))
         for name, data in self._pinned:
             found.add(name, data)
-        return found.as_tuple()
+        return found
+
+
+def _content(attachment: pdfium.PdfAttachment) -> bytes:
+    return bytes(attachment.get_data())
 
 
 class _View:

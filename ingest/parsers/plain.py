@@ -6,8 +6,8 @@ import csv
 import re
 
 from ingest.extraction import Element, ElementKind, Extraction
-from ingest.parsers.detection import FileKind
 from ingest.parsers.encoding import decode
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.tables import table_text
 from rag.errors import DocumentRefused, RefusalReason
 
@@ -60,6 +60,14 @@ def csv_table(text: str, delimiter: str = "") -> str:
         delimiter, lines = said[1], lines[1:]
     delimiter = delimiter or max(DELIMITERS, key=lines[0].count)
     try:
-        return table_text(list(csv.reader((f"{line}\n" for line in lines), delimiter=delimiter)))
+        rows = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter)
+        return table_text([_without_empty_end(row) for row in rows])
     except csv.Error:  # a quote that never ends makes one endless field: the plain lines are still worth finding
         return text
+
+
+def _without_empty_end(row: list[str]) -> list[str]:
+    """Many programs end each line with a delimiter, which makes no column."""
+    while row and not row[-1].strip():
+        row.pop()
+    return row

@@ -6,7 +6,8 @@ from importlib import import_module
 
 from ingest.extraction import Extraction, finished
 from ingest.parsers.base import Parser
-from ingest.parsers.detection import IMAGES, FileKind, detect
+from ingest.parsers.detection import detect
+from ingest.parsers.kinds import IMAGES, FileKind
 from ingest.parsers.options import PDF_READERS, ReadingOptions
 from rag.errors import DocumentRefused, RefusalReason
 

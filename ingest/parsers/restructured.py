@@ -10,7 +10,7 @@ from docutils.utils import Reporter  # type: ignore[import-untyped]
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.plain import text_of
 from ingest.parsers.properties import Properties, iso_time
 from ingest.parsers.tables import table_text

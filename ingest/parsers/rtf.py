@@ -11,7 +11,7 @@ from striprtf.striprtf import rtf_to_text
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.properties import Properties, in_utc
 from ingest.parsers.tables import table_text
 

@@ -26,7 +26,7 @@ ALWAYS = """
     mremap msync munmap nanosleep newfstatat pipe pipe2 poll ppoll pread64 preadv pselect6 pwrite64 pwritev read
     readlink readlinkat readv recvmsg restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn
     rt_sigsuspend rt_sigtimedwait sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getparam
-    sched_getscheduler sched_yield select sendfile set_robust_list set_tid_address setrlimit sigaltstack stat
+    sched_getscheduler sched_yield select sendfile set_robust_list set_tid_address setitimer setrlimit sigaltstack stat
     statfs statx sysinfo time times umask uname wait4 waitid write writev
 """
 FOLDER = "mkdir mkdirat rename renameat renameat2 rmdir unlink unlinkat"

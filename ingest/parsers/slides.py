@@ -11,7 +11,7 @@ from pptx.package import Package
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, damaged
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import attribute, find_text, parse_xml
 from ingest.parsers.properties import Properties, in_utc
 from ingest.parsers.tables import Covered, table_text

@@ -6,14 +6,19 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
+from openpyxl.comments.comment_sheet import CommentSheet  # type: ignore[import-untyped]
+from openpyxl.worksheet._reader import WorksheetReader  # type: ignore[import-untyped]
+from openpyxl.worksheet.cell_range import CellRange, MultiCellRange  # type: ignore[import-untyped]
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.opc import OfficePackage
 from ingest.parsers.tables import Covered, table_text
 
@@ -21,6 +26,13 @@ MAX_MERGED_CELLS = 10_000
 MAX_NAMES = 1_000
 MAX_POINTS = 2_000
 THREADED = re.compile(r"^\[(?:Threaded comment|Kommentarthread)\].*?(?:Comment|Kommentar):\s*", re.DOTALL)
+WITHOUT_VALUE = re.compile(
+    rb"""<(?:\w{1,9}:)?c\b(?![^<>]{0,300}t=["']str)[^<>]{0,300}+>\s*+"""
+    rb"""<(?:\w{1,9}:)?f\b(?:[^<>/]{0,300}+/>|[^<>]{0,300}+>[^<]*+</(?:\w{1,9}:)?f>)\s*+"""
+    rb"""(?:<(?:\w{1,9}:)?v\s*+(?:/>|></(?:\w{1,9}:)?v>)\s*+)?+</(?:\w{1,9}:)?c>"""
+)
+"""A cell with a formula and no value; an empty text is a value."""
+SINGLE_CELL = re.compile(r"\$?[A-Za-z]{1,3}\$?\d{1,7}")
 Sheet = Any  # openpyxl has no types
 
 
@@ -31,16 +43,38 @@ class XlsxParser:
             book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
             with OfficePackage(data) as package:
                 properties = package.properties()  # openpyxl puts the present where a date is missing
+                shown_as_formulas = _show_formulas(book, data) if _lacks_values(package) else 0
             elements = (*_sheets(book), *_names(book))
         titled = [each for each in elements if each.kind is not ElementKind.HEADING]
-        return properties.describing(elements if titled else (), FileKind.XLSX)
+        found = properties.describing(elements if titled else (), FileKind.XLSX)
+        if not shown_as_formulas:
+            return found
+        return replace(found, notices=(f"{shown_as_formulas:,} formulas without a stored value are shown as formulas",))
+
+
+def _lacks_values(package: OfficePackage) -> bool:
+    """Whether there are formulas whose values the program that wrote the file did not work out."""
+    sheets = (name for name in package.names if name.startswith("xl/worksheets/"))
+    return any(WITHOUT_VALUE.search(package.read(name)) for name in sheets)
+
+
+def _show_formulas(book: Sheet, data: bytes) -> int:
+    """Puts formulas where their values are missing; returns how many."""
+    formulas = openpyxl.load_workbook(io.BytesIO(data), keep_links=False)
+    count = 0
+    for sheet in book.worksheets:
+        for place, cell in formulas[sheet.title]._cells.items():
+            if cell.data_type == "f" and sheet._cells[place].value is None:
+                sheet._cells[place].value = str(getattr(cell.value, "text", cell.value))
+                count += 1
+    return count
 
 
 def _sheets(book: Sheet) -> Iterator[Element]:
     budget = Budget()
     for sheet in book.worksheets:
         heads = [_top_left(table) for table in sheet.tables.values() if table.headerRowCount]
-        yield from sheet_elements(sheet.title, _cells(sheet, budget), heads)
+        yield from sheet_elements(sheet.title, _cells(sheet, budget), budget, heads)
         yield from _comments(sheet)
         yield from _charts(sheet)
     for sheet in book.chartsheets:
@@ -66,14 +100,41 @@ def _cells(sheet: Sheet, budget: Budget) -> Cells:
     return texts
 
 
+def _keep_merged_ranges(reader: Sheet) -> None:
+    """Which cells are merged, without a cell for every place that they cover: one range can cover 17 billion."""
+    if reader.parser.merged_cells:
+        ranges = [CellRange(each.ref) for each in reader.parser.merged_cells.mergeCell]
+        reader.ws.merged_cells = MultiCellRange(ranges)
+
+
+def _leave_hyperlinks(reader: Sheet) -> None:
+    """Nothing here reads them, and openpyxl makes a cell for every place of a linked range."""
+
+
+def _single_cells(parsed: Sheet) -> Iterator[tuple[str, Sheet]]:
+    """Comments with their cells, without those on a range, which no program writes: it would be filled with cells."""
+    return ((place, comment) for place, comment in _every_comment(parsed) if SINGLE_CELL.fullmatch(place))
+
+
+_every_comment = CommentSheet.comments.fget
+CommentSheet.comments = property(_single_cells)
+WorksheetReader.bind_merged_cells = _keep_merged_ranges
+WorksheetReader.bind_hyperlinks = _leave_hyperlinks
+
+
 def _spread(merged: Sheet, texts: defaultdict[int, dict[int, str]], budget: Budget) -> None:
-    """The text of a merged cell in every place that it covers beside others."""
-    text = texts.get(merged.min_row, {}).get(merged.min_col)
-    if text is None or merged.size["rows"] * merged.size["columns"] > MAX_MERGED_CELLS:
+    """The text of a merged cell in every place that it covers, where only it is shown."""
+    if merged.size["rows"] * merged.size["columns"] > MAX_MERGED_CELLS:
         return
-    for row, column in merged.cells:
-        if column not in texts[row]:
-            texts[row][column] = Covered(budget.spend(text))
+    text = texts.get(merged.min_row, {}).get(merged.min_col)
+    covered = islice(merged.cells, 1, None)
+    if text is None:
+        for row, column in covered:
+            budget.spend("")
+            texts.get(row, {}).pop(column, None)
+    else:
+        for row, column in covered:
+            texts[row][column] = Covered(budget.repeat(text))
 
 
 def _top_left(table: Sheet) -> tuple[int, int]:
@@ -132,10 +193,11 @@ def _value(text: object) -> object:
 
 
 def _names(book: Sheet) -> Iterator[Element]:
-    """Named ranges and constants, with the value of those that are one cell."""
+    """Named ranges and constants, those of single sheets among them, with the value of those that are one cell."""
+    every = chain(book.defined_names.items(), *(sheet.defined_names.items() for sheet in book.worksheets))
     lines = [
         f"{name}: {_meaning(book, defined)}"
-        for name, defined in list(book.defined_names.items())[:MAX_NAMES]
+        for name, defined in islice(every, MAX_NAMES)
         if not defined.hidden and not name.startswith("_") and defined.attr_text and "#REF!" not in defined.attr_text
     ]
     if lines:

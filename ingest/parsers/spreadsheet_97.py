@@ -9,10 +9,10 @@ from typing import Any
 
 import xlrd  # type: ignore[import-untyped]
 
-from ingest.extraction import Element, Extraction
+from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.detection import FileKind
 from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.properties import Properties
 
 Book = Any  # xlrd has no types
@@ -20,7 +20,10 @@ Book = Any  # xlrd has no types
 
 class XlsParser:
     def parse(self, data: bytes, name: str) -> Extraction:
-        """One heading per sheet, its tables with the names of their columns in each row."""
+        """One heading per sheet, its tables with the names of their columns in each row, comments.
+
+        Merged cells are not spread: xlrd tells them only along with every empty cell that is formatted.
+        """
         with damage("the workbook"), open(os.devnull, "w") as nowhere:
             try:
                 book = xlrd.open_workbook(file_contents=data, on_demand=True, ragged_rows=True, logfile=nowhere)
@@ -36,8 +39,10 @@ class XlsParser:
 def _sheets(book: Book) -> Iterator[Element]:
     budget = Budget()
     for name in book.sheet_names():
-        if cells := _cells(book, book.sheet_by_name(name), budget):
-            yield from sheet_elements(name, cells)
+        sheet = book.sheet_by_name(name)
+        if cells := _cells(book, sheet, budget):
+            yield from sheet_elements(name, cells, budget)
+            yield from _comments(sheet)
         book.unload_sheet(name)
 
 
@@ -48,6 +53,12 @@ def _cells(book: Book, sheet: Book, budget: Budget) -> Cells:
             if text := _text(book, cell).strip():
                 texts[row][column] = budget.spend(text)
     return texts
+
+
+def _comments(sheet: Book) -> Iterator[Element]:
+    for (row, column), note in sorted(sheet.cell_note_map.items()):
+        by = f" ({note.author})" if note.author.strip() else ""
+        yield Element(ElementKind.OTHER, f"Comment on {xlrd.cellname(row, column)}{by}: {note.text}")
 
 
 def _text(book: Book, cell: Book) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damaged
-from ingest.parsers.detection import FileKind
 from ingest.parsers.hypertext import html_extraction
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, local_name, parse_xml, text_content
 from ingest.parsers.opendocument import flat_document
 from ingest.parsers.plain import paragraphs, text_of

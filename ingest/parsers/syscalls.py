@@ -29,9 +29,9 @@ renameat2 316 276, restart_syscall 219 128, rmdir 84 -, rseq 334 293, rt_sigacti
 rt_sigprocmask 14 135, rt_sigreturn 15 139, rt_sigsuspend 130 133, rt_sigtimedwait 128 137,
 sched_get_priority_max 146 125, sched_get_priority_min 147 126, sched_getaffinity 204 123, sched_getparam 143 121,
 sched_getscheduler 145 120, sched_yield 24 124, seccomp 317 277, select 23 -, sendfile 40 71, sendmsg 46 211,
-sendto 44 206, set_robust_list 273 99, set_tid_address 218 96, setns 308 268, setrlimit 160 164, setsockopt 54 208,
-setxattr 188 5, shutdown 48 210, sigaltstack 131 132, socket 41 198, socketpair 53 199, stat 4 -, statfs 137 43,
-statx 332 291, symlink 88 -, symlinkat 266 36, sysinfo 99 179, tgkill 234 131, time 201 -, times 100 153,
+sendto 44 206, set_robust_list 273 99, set_tid_address 218 96, setitimer 38 103, setns 308 268, setrlimit 160 164,
+setsockopt 54 208, setxattr 188 5, shutdown 48 210, sigaltstack 131 132, socket 41 198, socketpair 53 199, stat 4 -,
+statfs 137 43, statx 332 291, symlink 88 -, symlinkat 266 36, sysinfo 99 179, tgkill 234 131, time 201 -, times 100 153,
 umask 95 166, uname 63 160, unlink 87 -, unlinkat 263 35, unshare 272 97, utimensat 280 88, utimes 235 -,
 vfork 58 -, wait4 61 260, waitid 247 95, write 1 64, writev 20 66
 """

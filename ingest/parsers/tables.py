@@ -11,7 +11,9 @@ NAME_SEPARATOR = " / "
 MAX_HEADER_CHARS = 80
 MAX_HEADER_ROWS = 3
 MAX_SPAN = 100
-NUMBER = re.compile(r"[-+]?[\d.,'’\s]+\s*(%|€|EUR|\$|USD|kg|t|km)?")
+MAX_COMPARED_ROWS = 100
+NUMBER = re.compile(r"[-+]?[\d.,'’\s]++(%|€|EUR|\$|USD|kg|t|km)?")
+YEAR = re.compile(r"(?:19|20)\d\d")
 
 Rows = Sequence[Sequence[str]]
 
@@ -80,8 +82,10 @@ def _names(rows: Rows) -> list[str]:
 def _guessed_header_rows(rows: Rows) -> int:
     """How many rows look like names of columns; further ones only below cells that lie over several columns."""
     count = 0
-    for row in rows[: min(MAX_HEADER_ROWS, len(rows) - 1)]:
-        if not _looks_like_names(row) or (count and not any(isinstance(cell, Covered) for cell in rows[count - 1])):
+    for i, row in enumerate(rows[: min(MAX_HEADER_ROWS, len(rows) - 1)]):
+        if not _looks_like_names(row, rows[i + 1 :]) or (
+            count and not any(isinstance(cell, Covered) for cell in rows[count - 1])
+        ):
             break
         count += 1
     names = [name for i, name in enumerate(_names(rows[:count])) if not _is_covered(rows[:count], i)] if count else []
@@ -95,11 +99,27 @@ def _is_covered(rows: Rows, column: int) -> bool:
     return all(column < len(row) and isinstance(row[column], Covered) for row in rows)
 
 
-def _looks_like_names(row: Sequence[str]) -> bool:
+def starts_with_names(rows: Rows) -> bool:
+    """Whether the first row looks like the names of columns."""
+    return _guessed_header_rows(rows) > 0
+
+
+def _looks_like_names(row: Sequence[str], below: Rows) -> bool:
     if len(row) < 2 or any(len(cell) > MAX_HEADER_CHARS for cell in row):
         return False
     own = [cell for cell, after in zip(row, [*row[1:], ""], strict=True) if not _is_wide(cell, after)]
-    return all(row[1:]) and not any(NUMBER.fullmatch(cell) for cell in own if cell)
+    numbers = [cell for cell in own if NUMBER.fullmatch(cell)]
+    return all(row[1:]) and (not numbers or (numbers != row and _are_names(numbers, row, below)))
+
+
+def _are_names(numbers: Sequence[str], row: Sequence[str], below: Rows) -> bool:
+    """Whether the numbers of a row are years that name what stands below them, as `2023` and `2024` do over sums."""
+    if not all(YEAR.fullmatch(each) for each in numbers) or len(set(numbers)) < len(numbers):
+        return False
+    columns = [i for i, cell in enumerate(row) if cell in numbers]
+    values = [line[i] for line in below[:MAX_COMPARED_ROWS] for i in columns if i < len(line) and line[i]]
+    years = sum(1 for value in values if YEAR.fullmatch(value))
+    return bool(values) and years <= (len(values) / 2 if len(numbers) > 1 else 0)
 
 
 def _is_wide(cell: str, after: str) -> bool:

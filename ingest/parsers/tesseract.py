@@ -24,7 +24,11 @@ DPI = 200
 
 
 class Engine:
-    """German and English; the language is decided word by word."""
+    """German and English; the language is decided word by word.
+
+    A second pass in the language of the page alone doubles the time for less than one word in a hundred: on scans with
+    noise, 0.98 of the German words are right either way, and 0.99 of the English ones instead of 1.00.
+    """
 
     def lines(self, image: Pixels) -> list[RecognisedLine]:
         """See `ingest.parsers.ocr.Engine`."""

@@ -5,7 +5,7 @@ that number, said when the child begins, and parts behind their lengths: a head 
 the files inside. Never pickle.
 
 A child may have been taken over by the document it reads, so nothing it says is believed beyond its form. Every length
-is bounded before anything is read, records hold numbers of known ranges and text that UTF-8 can carry, and packed
+is bounded before anything is read, records hold numbers of known ranges and text as `clean` leaves it, and packed
 records rather than JSON keep an answer from growing as it is unpacked.
 """
 
@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, TypeGuard
 
-from ingest.extraction import Attachment, Element, ElementKind, Extraction
+from ingest.extraction import Attachment, Element, ElementKind, Extraction, is_clean, on_one_line
 from ingest.parsers.confinement import Measures
+from ingest.parsers.kinds import FileKind
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason
 
@@ -35,8 +36,10 @@ NUMBER_BYTES = 16  # of the random number that ties an answer to its question
 MAX_HEAD_BYTES = 64_000
 MAX_ELEMENTS_BYTES = 100_000_000
 MAX_ELEMENTS = 500_000
+MAX_LEVEL = 10  # of a heading; a chunk carries the headings above it
+MAX_PAGE = (1 << 31) - 1  # what the catalog can hold
 MAX_IMAGE_BYTES = 32_000_000
-MAX_ATTACHMENTS = 2_000
+MAX_ATTACHMENTS = 1_000
 MAX_ATTACHED_BYTES = 300_000_000
 MAX_NAME_BYTES = 2_000
 MAX_MARKED = 100
@@ -226,10 +229,10 @@ def receive_extraction(answers: BinaryIO) -> Extraction:
     elements = tuple(_elements(receive(answers, MAX_ELEMENTS_BYTES)))
     with _Checked():
         return Extraction(
-            _line(head["title"]),
+            _clean_line(head["title"]),
             elements,
-            _line(head["media_type"]),
-            author=_line(head["author"]),
+            FileKind(_line(head["media_type"])).value,
+            author=_clean_line(head["author"]),
             created_at=_moment(head["created_at"]),
             modified_at=_moment(head["modified_at"]),
             notices=_notices(head["notices"]),
@@ -265,7 +268,8 @@ def _head(part: bytes) -> dict[str, object]:
             raise TypeError("a head is an object")
         if "refused" not in head:
             return head
-        reason, detail, needs = RefusalReason(head["refused"]), _line(head["detail"]), _line(head["needs"])
+        reason, needs = RefusalReason(head["refused"]), _line(head["needs"])
+        detail = on_one_line(_line(head["detail"]))
     raise (
         NeedsProgram(needs, detail[:MAX_DETAIL_CHARS]) if needs else DocumentRefused(reason, detail[:MAX_DETAIL_CHARS])
     )
@@ -275,7 +279,7 @@ def _record(element: Element) -> bytes:
     text = element.text.encode(errors="replace")
     box = element.box or Box(0.0, 0.0, 0.0, 0.0)
     present = HAS_BOX * (element.box is not None) | HAS_CONFIDENCE * (element.confidence is not None)
-    level, page = min(max(element.level, 0), 255), min(max(element.page or 0, 0), 0xFFFFFFFF)
+    level, page = min(max(element.level, 0), MAX_LEVEL), min(max(element.page or 0, 0), MAX_PAGE)
     place = (box.left, box.top, box.right, box.bottom, element.confidence or 0.0, len(text))
     return RECORD.pack(KINDS.index(element.kind), level, present, page, *place) + text
 
@@ -297,6 +301,8 @@ def _element(text: str, kind: int, level: int, present: int, page: int, *place: 
     *edges, confidence = place
     if present > (HAS_BOX | HAS_CONFIDENCE) or kind >= len(KINDS):
         raise ValueError("unknown kind or flag")
+    if level > MAX_LEVEL or page > MAX_PAGE or not is_clean(text):
+        raise ValueError("a level, a page or a character that no document has")
     return Element(
         KINDS[kind],
         text,
@@ -322,7 +328,7 @@ def _share(value: float) -> float:
 def _notices(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_NOTICES:
         raise TypeError("notices are a short list")
-    return tuple(_line(each) for each in value)
+    return tuple(on_one_line(_line(each)) for each in value)
 
 
 def _attachments(answers: BinaryIO, count: object) -> Iterator[Attachment]:
@@ -345,6 +351,13 @@ def _line(value: object) -> str:
         raise TypeError("a line is a string of bounded length")
     value.encode()  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
     return value
+
+
+def _clean_line(value: object) -> str:
+    line = _line(value)
+    if not is_clean(line):
+        raise ValueError("a line holds what no reader sees")
+    return line
 
 
 def _utc(moment: datetime | None) -> str | None:

@@ -7,12 +7,13 @@ footers come once, at the end; notes and comments behind the paragraph they belo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ingest.extraction import Element, ElementKind, Extraction, clean
 from ingest.parsers.damage import damage, damaged
-from ingest.parsers.detection import FileKind
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, local_name, parse_xml
 from ingest.parsers.opc import OfficePackage
 from ingest.parsers.tables import Covered, table_text
@@ -41,7 +42,7 @@ CHARACTERS = {"tab": "\t", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 TITLE_STYLE = "title"
 BULLETED_STYLES = ("list bullet", "list number")
 CONTENTS_STYLE = "toc "
-PAGE_NUMBER = re.compile(r"(?:Page|Seite)?[\W\d]*(?:of|von)?[\W\d]*", re.IGNORECASE)
+PAGE_NUMBER = re.compile(r"(?:Page|Seite)?+[\W\d]*+(?:of|von)?+[\W\d]*+", re.IGNORECASE)
 OFF = {"0", "false", "none"}
 MAX_COLUMNS = 200
 
@@ -81,7 +82,8 @@ class _Reader:
         self._page_of_text: int | None = None
         self._pieces: list[str] = []
         self._floating: list[Node] = []
-        self._referenced: list[Node] = []
+        self._referenced: list[tuple[str, Node]] = []
+        self._numbers: Counter[str] = Counter()
 
     def blocks(self, container: Node) -> Iterator[Element]:
         """What paragraphs, tables and whatever wraps them hold."""
@@ -121,9 +123,9 @@ class _Reader:
         referenced, self._referenced = self._referenced, []
         for box in floating:
             yield from self.blocks(box)
-        for note in referenced:
+        for label, note in referenced:
             text = " ".join(element.text for element in self.blocks(note))
-            yield Element(ElementKind.OTHER, f"{_note_name(note)}: {text}", page=page)
+            yield Element(ElementKind.OTHER, f"{label}: {text}", page=page)
 
     def _styled(self, node: Node, text: str) -> Element:
         properties = node.find(f"{W}pPr")
@@ -173,13 +175,24 @@ class _Reader:
         elif name == "txbxContent":
             self._floating.append(child)
         elif name in self._notes:
-            note = self._notes[name].get(child.get(f"{W}id", ""))
+            note = self._notes[name].pop(child.get(f"{W}id", ""), None)  # each once: notes may name one another
             if note is not None:
-                self._referenced.append(note)
+                self._referenced.append((self._label(child, note), note))
         elif name == "AlternateContent":
             self._inline(next(child.iterchildren("{*}Choice"), child))
         else:
             self._inline(child)
+
+    def _label(self, reference: Node, note: Node) -> str:
+        """Kind and number of a note: as printed, they are counted in the order in which the text refers to them."""
+        kind = local_name(note).capitalize()
+        if kind == "Comment":
+            by = ", ".join(filter(None, (attribute(note, "author"), attribute(note, "date")[:10])))
+            return f"{kind} ({by})" if by else kind
+        if reference.get(f"{W}customMarkFollows", "0") not in OFF:
+            return kind
+        self._numbers[kind] += 1
+        return f"{kind} {self._numbers[kind]}"
 
     def _write(self, text: str) -> None:
         if text.strip() and self._page_of_text is None:
@@ -284,17 +297,6 @@ def _is_on(properties: Node, name: str) -> bool:
 
 def _merged(properties: Node) -> tuple[int, bool]:
     """How many columns a cell covers, and whether it goes on from the row above."""
-    span = max(1, number(value(properties, "gridSpan"), 1))
+    span = min(max(1, number(value(properties, "gridSpan"), 1)), MAX_COLUMNS)
     merge = properties.find(f"{W}vMerge")
     return span, merge is not None and merge.get(f"{W}val", "continue") == "continue"
-
-
-def _note_name(note: Node) -> str:
-    match local_name(note):
-        case "comment":
-            by = ", ".join(filter(None, (attribute(note, "author"), attribute(note, "date")[:10])))
-            return f"Comment ({by})" if by else "Comment"
-        case "endnote":
-            return f"Endnote {attribute(note, 'id')}"
-        case _:
-            return f"Footnote {attribute(note, 'id')}"

@@ -19,7 +19,7 @@ from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, principals_hash
 from rag.access.directory import Directory
 from rag.access.scope import AccessScope, Caller
-from rag.documents import Candidate, Document, Passage, Question
+from rag.documents import Candidate, Document, Passage, Position, Question
 from rag.errors import NotFound
 from rag.ports import AuditLog, Authority, ChunkReader, Stored
 
@@ -146,9 +146,9 @@ class Gate:
         return passages
 
     def documents(
-        self, scope: AccessScope | None, purpose: Purpose, after: str = "", limit: int = 100
+        self, scope: AccessScope | None, purpose: Purpose, after: Position = ("", ""), limit: int = 100
     ) -> list[Document]:
-        """The documents that the caller may read, in order of their uri, beginning behind `after`.
+        """The documents that the caller may read, in order of their position, beginning behind `after`.
 
         Derived from the same rule as the single read, so that list and check cannot drift apart.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, tuple_
 
 from rag.access.acl import Acl
-from rag.documents import Document
+from rag.documents import Document, Position
 from rag.ports import Governed, Stored
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_rows import ACL, CHUNK, DOCUMENT, acl, chunk, document, split
@@ -82,13 +82,11 @@ class CatalogReader:
             row = connection.execute(select(acls.c.origin, acls.c.problem).where(acls.c.id == acl_id)).first()
         return (row.origin, row.problem) if row else ("", None)
 
-    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
-        """Documents under any of `acl_ids` in order of `uri`, beginning behind the uri `after`."""
+    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: Position, limit: int) -> Sequence[Document]:
+        """Documents under any of `acl_ids` in order of their position, beginning behind `after`."""
+        place = (documents.c.sort_key, documents.c.id)
         statement = (
-            select(*DOCUMENT)
-            .where(documents.c.tenant == tenant, documents.c.uri > after)
-            .order_by(documents.c.uri)
-            .limit(limit)
+            select(*DOCUMENT).where(documents.c.tenant == tenant, tuple_(*place) > after).order_by(*place).limit(limit)
         )
         found: list[Document] = []
         ordered = sorted(acl_ids)
@@ -97,7 +95,7 @@ class CatalogReader:
                 batch = ordered[at : at + IDS_A_STATEMENT]
                 rows = connection.execute(statement.where(documents.c.acl_id.in_(batch)))
                 found.extend(document(row) for row in rows)
-        return sorted(found, key=lambda each: each.uri)[:limit]
+        return sorted(found, key=lambda each: each.position)[:limit]
 
     def _stored_chunks(
         self, statement: Select[tuple[object, ...]], parameters: Mapping[str, object] | None = None

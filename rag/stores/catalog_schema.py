@@ -20,6 +20,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from rag.documents import SORTED_CHARS
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -30,6 +32,7 @@ metadata = MetaData(
 )
 
 # Pages of a listing follow the order of code points in every database, whatever its locale.
+_SortKey = String(SORTED_CHARS).with_variant(String(SORTED_CHARS, collation="C"), "postgresql")
 _Uri = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite numbers rows by itself only in a column of its INTEGER type.
 _RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -46,7 +49,7 @@ acls = Table(
     Column("origin", Text, nullable=False),
     Column("problem", Text),
     Column("changed_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("tenant", "source", "reference"),
+    Index(None, "tenant", "source"),
 )
 
 documents = Table(
@@ -56,13 +59,16 @@ documents = Table(
     Column("tenant", String(200), nullable=False),
     Column("source", String(200), nullable=False),
     Column("item_id", Text),  # of the source; none for a file inside another one
+    Column("name", Text, nullable=False),  # of the file
     Column("uri", _Uri, nullable=False),
+    Column("sort_key", _SortKey, nullable=False),
     Column("title", Text, nullable=False),
     Column("media_type", String(200), nullable=False),
     Column("language", String(8), nullable=False),
     Column("version", String(64), nullable=False),
     Column("change_token", Text, nullable=False),
-    Column("read_by", String(200), nullable=False),  # parsers, choices and chunking that made its passages
+    Column("read_by", String(200), nullable=False),  # parsers and chunking that made its passages
+    Column("decided_by", String(200), nullable=False),  # limits and choices that decided what was left unread
     Column("acl_id", String(36), ForeignKey("acls.id"), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("modified_at", DateTime(timezone=True)),
@@ -70,11 +76,12 @@ documents = Table(
     Column("author", Text, nullable=False),
     Column("created_at", DateTime(timezone=True)),
     Column("parent_id", String(36), ForeignKey("documents.id", ondelete="CASCADE")),
+    Column("unread", Text, nullable=False),  # what of the file was left out and why; empty where nothing was
     Column("ingested_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("tenant", "source", "item_id"),
     Index(None, "acl_id"),
     Index(None, "parent_id"),
-    Index(None, "tenant", "uri"),
+    Index(None, "tenant", "source"),
+    Index(None, "tenant", "sort_key", "id"),
 )
 
 versions = Table(
@@ -123,6 +130,7 @@ refusals = Table(
     Column(
         "decided_by", String(200), nullable=False
     ),  # limits and parser version; another one deserves another attempt
+    Column("attempts", Integer, nullable=False),  # that ended so
     Column("at", DateTime(timezone=True), nullable=False),
     Index(None, "tenant", "source"),
     Index(None, "parent_id"),
@@ -153,7 +161,7 @@ cursors = Table(
     Column("connector", String(40), nullable=False),
     Column("root", Text, nullable=False),
     Column("cursor", Text, nullable=False),
-    Column("completed_at", DateTime(timezone=True), nullable=False),
+    Column("completed_at", DateTime(timezone=True)),  # none until the first sync is complete
 )
 
 index_tasks = Table(

@@ -10,21 +10,31 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from rag.access.principals import Principal
+from rag.documents import SORTED_CHARS
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One source: how much of it is readable, what was refused by reason, what is wrong with its rights."""
+    """One source: how much of it is readable, what was refused by reason, what is wrong with its rights.
+
+    Attributes:
+        partly_read: documents of which something was left out.
+    """
 
     source: str
     documents: int
     passages: int
     refused: dict[str, int]
+    partly_read: int
     without_readers: int
     access_problems: tuple[tuple[str, str], ...]
     synced_at: datetime | None
+
+
+PARTLY_READ = "partly_read"
+"""In the place of a reason, for what was read but for a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,13 @@ class CatalogStatus:
                     .group_by(documents.c.source)
                 )
             }
+            partly: dict[str, int] = dict(
+                connection.execute(
+                    select(documents.c.source, func.count())
+                    .where(documents.c.tenant == self._tenant, documents.c.unread != "")
+                    .group_by(documents.c.source)
+                ).all()
+            )
             nobody: dict[str, int] = dict(
                 connection.execute(
                     select(documents.c.source, func.count())
@@ -78,7 +95,7 @@ class CatalogStatus:
                 .order_by(acls.c.reference)
             ):
                 problems.setdefault(source, []).append((reference, problem))
-            synced: dict[str, datetime] = dict(
+            synced: dict[str, datetime | None] = dict(
                 connection.execute(
                     select(cursors.c.source, cursors.c.completed_at).where(cursors.c.tenant == self._tenant)
                 ).all()
@@ -89,6 +106,7 @@ class CatalogStatus:
                 documents=counted[name].n if name in counted else 0,
                 passages=int(counted[name].passages) if name in counted else 0,
                 refused=refused.get(name, {}),
+                partly_read=partly.get(name, 0),
                 without_readers=nobody.get(name, 0),
                 access_problems=tuple(problems.get(name, [])),
                 synced_at=synced.get(name),
@@ -97,17 +115,22 @@ class CatalogStatus:
         ]
 
     def refusals(self) -> list[RefusalStatus]:
-        """Every refusal of the tenant, by uri."""
+        """Every refusal of the tenant, and every document that was read in part, by uri."""
         columns = (refusals.c.source, refusals.c.uri, refusals.c.reason, refusals.c.detail, refusals.c.at)
+        refused = select(*columns).where(refusals.c.tenant == self._tenant)
+        about = (documents.c.source, documents.c.uri, documents.c.unread, documents.c.ingested_at)
+        partly = select(*about).where(documents.c.tenant == self._tenant, documents.c.unread != "")
         with self._catalog.reading() as connection:
-            rows = connection.execute(
-                select(*columns).where(refusals.c.tenant == self._tenant).order_by(refusals.c.uri)
-            )
-            return [RefusalStatus(*row) for row in rows]
+            found = [RefusalStatus(*row) for row in connection.execute(refused)]
+            for source, uri, unread, at in connection.execute(partly):
+                found.append(RefusalStatus(source, uri, PARTLY_READ, unread, at))
+        return sorted(found, key=lambda each: each.uri)
 
     def document_at(self, uri: str) -> str | None:
         """Id of the document at an address; None if there is none."""
-        statement = select(documents.c.id).where(documents.c.tenant == self._tenant, documents.c.uri == uri)
+        statement = select(documents.c.id).where(
+            documents.c.tenant == self._tenant, documents.c.sort_key == uri[:SORTED_CHARS], documents.c.uri == uri
+        )
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar()
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
@@ -25,6 +25,9 @@ from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions
 
+MOST_ATTEMPTS = 2
+PASSING = (RefusalReason.TIME_LIMIT, RefusalReason.MEMORY_LIMIT, RefusalReason.PARSER_FAILED)
+"""Reasons that may lie in the machine's load; they are believed when they come again."""
 DOCUMENTS_A_TRANSACTION = 1_000
 
 
@@ -55,6 +58,8 @@ class ListedItem:
     """Where a document comes from: the source's own id of it, the listing that its version was read by, the root."""
 
     item_id: str
+    name: str
+    uri: str
     change_token: str
     root: str
 
@@ -75,7 +80,10 @@ class NewVersion:
     chunks: Sequence[Chunk]
     inside: Sequence[NewVersion] = ()
     refused: Sequence[Refusal] = ()
+    name: str = ""
     read_by: str = ""
+    decided_by: str = ""
+    unread: str = ""
 
     @property
     def family(self) -> Sequence[NewVersion]:
@@ -124,16 +132,18 @@ class CatalogWriter:
 
         Args:
             decided_by: what would decide about a refusal today. Refusals that something else decided have the change
-                token "", which asks for another attempt; so have items with such a refusal inside.
-            read_by: what would read a document today. Documents that something else read have the change token "".
+                token "", which asks for another attempt; so have items with such a refusal inside, and what met a
+                limit once, as that may have been the machine's load.
+            read_by: what would read a document today. Documents that something else read have the change token "", and
+                so have those of which a part was left out, where something else decided that.
         """
         current = (
-            select(*_KNOWN_OF_DOCUMENT, documents.c.read_by, acls.c.reference)
+            select(*_KNOWN_OF_DOCUMENT, _DECIDED, documents.c.read_by, acls.c.reference)
             .join(acls, acls.c.id == documents.c.acl_id)
             .where(documents.c.tenant == self._tenant, documents.c.source == source, documents.c.parent_id.is_(None))
         )
         refused = (
-            select(*_KNOWN_OF_REFUSAL, refusals.c.decided_by, acls.c.reference)
+            select(*_KNOWN_OF_REFUSAL, refusals.c.reason, refusals.c.attempts, refusals.c.decided_by, acls.c.reference)
             .join(acls, acls.c.id == refusals.c.acl_id)
             .where(refusals.c.tenant == self._tenant, refusals.c.source == source, refusals.c.parent_id.is_(None))
         )
@@ -143,17 +153,29 @@ class CatalogWriter:
             refusals.c.parent_id.is_not(None),
             refusals.c.decided_by != decided_by,
         )
+        partly_read = select(documents.c.parent_id).where(
+            documents.c.tenant == self._tenant,
+            documents.c.source == source,
+            documents.c.parent_id.is_not(None),
+            documents.c.unread != "",
+            documents.c.decided_by != decided_by,
+        )
         with self._catalog.reading() as connection:
             items = {
                 row.id: KnownItem(
-                    row.id, row.item_id, row.uri, _token(row.change_token, row.read_by == read_by), row.reference
+                    row.id,
+                    row.item_id,
+                    row.uri,
+                    _token(row.change_token, row.read_by == read_by and row.decided in ("", decided_by)),
+                    row.reference,
                 )
                 for row in connection.execute(current)
             }
-            for parent in set(connection.execute(improvable).scalars()) & items.keys():
+            for parent in set(connection.execute(improvable.union(partly_read)).scalars()) & items.keys():
                 items[parent] = replace(items[parent], change_token="")
             for row in connection.execute(refused):
-                token = _token(row.change_token, row.decided_by == decided_by)
+                again = row.reason in PASSING and row.attempts < MOST_ATTEMPTS
+                token = _token(row.change_token, row.decided_by == decided_by and not again)
                 items[row.document_id] = KnownItem(
                     row.document_id, row.item_id, row.uri, token, row.reference, refused=True
                 )
@@ -162,8 +184,9 @@ class CatalogWriter:
     def listed(self, document_id: str) -> ListedItem | None:
         """What a source listed a current document as; None for a file inside another one, and where there is none."""
         mine = (cursors.c.tenant == documents.c.tenant) & (cursors.c.source == documents.c.source)
+        columns = (documents.c.item_id, documents.c.name, documents.c.uri, documents.c.change_token)
         statement = (
-            select(documents.c.item_id, documents.c.change_token, cursors.c.root)
+            select(*columns, cursors.c.root)
             .join(cursors, mine)
             .where(documents.c.tenant == self._tenant, documents.c.id == document_id, documents.c.item_id.is_not(None))
         )
@@ -279,25 +302,26 @@ class CatalogWriter:
 
     def refuse(self, refusal: Refusal) -> None:
         """Records that an item cannot be read. An earlier version of it stays, under the rights of today."""
+        mine = refusals.c.document_id == refusal.document_id
+        same = mine & (refusals.c.change_token == refusal.change_token) & (refusals.c.decided_by == refusal.decided_by)
         with self._catalog.writing() as connection:
-            connection.execute(delete(refusals).where(refusals.c.document_id == refusal.document_id))
-            connection.execute(insert(refusals), self._refusal_row(refusal, datetime.now(UTC)))
+            before: int = connection.execute(select(refusals.c.attempts).where(same)).scalar() or 0
+            connection.execute(delete(refusals).where(mine))
+            connection.execute(insert(refusals), self._refusal_row(refusal, datetime.now(UTC), before + 1))
 
-    def complete(self, source: str, connector: str, root: str, cursor: str) -> None:
-        """Stores the cursor of a sync whose work is committed."""
+    def begin(self, source: str, connector: str, root: str) -> None:
+        """Notes where a source is; the cursor of its last complete sync stays."""
+        about = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
+        values = {"connector": connector, "root": root}
+        with self._catalog.writing() as connection:
+            if not connection.execute(update(cursors).where(about).values(**values)).rowcount:
+                connection.execute(insert(cursors).values(tenant=self._tenant, source=source, cursor="", **values))
+
+    def complete(self, source: str, cursor: str) -> None:
+        """Stores the cursor of a sync that `begin` began and whose work is committed."""
         about = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
         with self._catalog.writing() as connection:
-            connection.execute(delete(cursors).where(about))
-            connection.execute(
-                insert(cursors).values(
-                    tenant=self._tenant,
-                    source=source,
-                    connector=connector,
-                    root=root,
-                    cursor=cursor,
-                    completed_at=datetime.now(UTC),
-                )
-            )
+            connection.execute(update(cursors).where(about).values(cursor=cursor, completed_at=datetime.now(UTC)))
 
     def root(self, source: str) -> str:
         """Where a source was at its last complete sync; empty where nobody knows."""
@@ -307,7 +331,9 @@ class CatalogWriter:
 
     def cursor(self, source: str) -> str | None:
         """The cursor of the last complete sync of a source; None before the first."""
-        statement = select(cursors.c.cursor).where(cursors.c.tenant == self._tenant, cursors.c.source == source)
+        statement = select(cursors.c.cursor).where(
+            cursors.c.tenant == self._tenant, cursors.c.source == source, cursors.c.completed_at.is_not(None)
+        )
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar()
 
@@ -362,7 +388,10 @@ class CatalogWriter:
         connection.execute(delete(chunks).where(chunks.c.document_id == about.id))
         connection.execute(delete(refusals).where(refusals.c.document_id == about.id))
         row = {field.name: getattr(about, field.name) for field in fields(Document)}
-        row |= {"item_id": new.item_id, "change_token": new.change_token, "read_by": new.read_by, "ingested_at": now}
+        row |= {
+            each: getattr(new, each) for each in ("item_id", "name", "change_token", "read_by", "decided_by", "unread")
+        }
+        row |= {"sort_key": about.position[0], "ingested_at": now}
         if not connection.execute(update(documents).where(documents.c.id == about.id).values(**row)).rowcount:
             connection.execute(insert(documents).values(**row))
         if new.chunks:
@@ -383,8 +412,9 @@ class CatalogWriter:
         if new.refused:
             connection.execute(insert(refusals), [self._refusal_row(each, now) for each in new.refused])
 
-    def _refusal_row(self, refusal: Refusal, now: datetime) -> dict[str, object]:
-        return {**asdict(refusal), "tenant": self._tenant, "reason": refusal.reason.value, "at": now}
+    def _refusal_row(self, refusal: Refusal, now: datetime, attempts: int = 1) -> dict[str, object]:
+        own = {"tenant": self._tenant, "reason": refusal.reason.value, "attempts": attempts, "at": now}
+        return {**asdict(refusal), **own}
 
     def _enqueue(self, connection: Connection, kind: TaskKind, *subjects: Sequence[str]) -> None:
         about = {"tenant": self._tenant, "kind": kind.value, "at": datetime.now(UTC)}
@@ -397,6 +427,7 @@ _CHANGE_PLACE = (
     .where(acls.c.id == bindparam("identifier"))
     .values({each: bindparam(each) for each in ("allow", "deny", "origin", "problem", "changed_at")})
 )
+_DECIDED = case((documents.c.unread == "", ""), else_=documents.c.decided_by).label("decided")
 _KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
 _KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
 

@@ -88,7 +88,7 @@ def test_i4_nothing_of_another_tenant_is_found(writer, reader) -> None:
     assert reader.document("other", new.document.id) is None
     assert reader.passages("other", new.document.id, 1, 9) == []
     assert reader.acls("other") == {}
-    assert reader.documents_governed_by("other", {new.document.acl_id}, "", 10) == []
+    assert reader.documents_governed_by("other", {new.document.acl_id}, ("", ""), 10) == []
 
 
 def test_rc_01_one_row_takes_a_right_away_from_every_document_of_a_folder(writer, reader) -> None:
@@ -193,6 +193,19 @@ def test_ft_11_a_refusal_that_something_else_decided_asks_for_another_attempt(wr
     assert [(each.item_id, each.change_token) for each in writer.known(SOURCE, "limits")] == [("a", ""), ("b", "1")]
 
 
+@pytest.mark.parametrize(
+    ("reason", "attempts"),
+    [(RefusalReason.TIME_LIMIT, 2), (RefusalReason.MEMORY_LIMIT, 2), (RefusalReason.DAMAGED, 1)],
+)
+def test_ft_11_what_met_a_limit_is_tried_once_more_and_then_believed(writer, reason, attempts) -> None:
+    refusal = Refusal("d", SOURCE, "a", "file://share/a", "1", acl_id(TENANT, SOURCE, "none"), reason, "", "limits")
+    for attempt in range(1, 4):
+        writer.refuse(refusal)
+        assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempt < attempts else "1"]
+    writer.refuse(replace(refusal, change_token="2"))
+    assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempts > 1 else "2"]
+
+
 def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:
     new = version("a.txt", "one", "two")
     writer.commit([new])
@@ -234,14 +247,15 @@ def test_passages_come_in_order_and_only_those_asked_for(writer, reader) -> None
 
 
 def test_documents_are_listed_in_pages_by_code_point(writer, reader) -> None:
-    names = ["B.txt", "a.txt", "ä.txt", "Z.txt"]
+    names = ["B.txt", "a.txt", "ä.txt", "Z.txt", *("long/" * 900 + name for name in "abc")]
     writer.commit([version(name, name) for name in names])
     place = {acl_id(TENANT, SOURCE, "folder:sales")}
-    first = reader.documents_governed_by(TENANT, place, "", 3)
-    rest = reader.documents_governed_by(TENANT, place, first[-1].uri, 3)
-    listed = [each.uri for each in (*first, *rest)]
-    assert listed == sorted(listed)
-    assert len(listed) == len(names)
+    listed, after = [], ("", "")
+    while page := reader.documents_governed_by(TENANT, place, after, 2):
+        listed += page
+        after = page[-1].position
+    assert [each.position for each in listed] == sorted(each.position for each in listed)
+    assert {each.uri for each in listed} == {f"file://share/{name}" for name in names}, "however alike they begin"
 
 
 @pytest.mark.parametrize("start", ["kc:r:user:anna", "kc:r:group:/a/b"])
@@ -296,7 +310,8 @@ def test_operators_see_counts_and_reasons_but_no_titles(catalog, writer) -> None
     writer.refuse(
         Refusal("r", SOURCE, "b.pdf", "file://share/b.pdf", "1", "x", RefusalReason.ENCRYPTED, "needs a password")
     )
-    writer.complete(SOURCE, "filesystem", "/srv", "cursor")
+    writer.begin(SOURCE, "filesystem", "/srv")
+    writer.complete(SOURCE, "cursor")
     (state,) = CatalogStatus(catalog, TENANT).sources()
     assert (state.documents, state.passages, state.refused, state.without_readers) == (2, 3, {"encrypted": 1}, 1)
     assert state.synced_at is not None

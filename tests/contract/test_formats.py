@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ingest.extraction import ElementKind, Extraction, extracted_text
 from ingest.parsers import archive, attachments
-from ingest.parsers.detection import FileKind, detect
+from ingest.parsers.detection import detect
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.registry import PARSERS, parse
 from ingest.parsers.tables import Covered, html_table_text, table_text
 from rag.errors import DocumentRefused, RefusalReason
@@ -147,7 +148,7 @@ def test_word_yields_lists_with_their_numbers_comments_merged_heads_and_furnitur
 def test_word_yields_footnotes_behind_their_paragraph() -> None:
     assert outline(parse(files.word_with_footnote(), "a.docx")) == [
         (PARAGRAPH, "Satz"),
-        (OTHER, "Footnote 2: Quelle: Archiv"),
+        (OTHER, "Footnote 1: Quelle: Archiv"),
     ]
 
 
@@ -345,7 +346,7 @@ def with_prologue(prologue: bytes) -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
-    "an encrypted archive": (lambda: files.flagged_as_encrypted(files.zipped(FOLDER)), "a.zip", RefusalReason.ENCRYPTED),
+    "an encrypted archive": (lambda: files.flagged_as_encrypted(files.zipped({"a.txt": b"Eins"})), "a.zip", RefusalReason.ENCRYPTED),
     "an encrypted package": (lambda: files.compound({"EncryptedPackage": b"x"}), "a.docx", RefusalReason.ENCRYPTED),
     "an encrypted Word 97 file": (lambda: files.compound({"WordDocument": b"\xec\xa5" + bytes(9) + b"\x01"}), "a.doc", RefusalReason.ENCRYPTED),
     "an encrypted PowerPoint 97 file": (
@@ -397,12 +398,6 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, RefusalReason]] = {
         RefusalReason.TOO_LARGE,
     ),
     "IN-04 the same bytes twice": (files.overlapping, "a.zip", RefusalReason.DAMAGED),
-    "IN-04 too many members": (lambda: files.zipped({f"{i}.txt": b"x" for i in range(1_001)}), "a.zip", RefusalReason.TOO_LARGE),
-    "IN-04 too many members of a TAR": (
-        lambda: files.tarred(*((f"{i}.txt", b"x") for i in range(1_001))),
-        "a.tar",
-        RefusalReason.TOO_LARGE,
-    ),
     "IN-04 a small sheet that shows much": (files.sheet_of_one_long_text, "a.xlsx", RefusalReason.TOO_LARGE),
     "deep JSON": (lambda: b"[" * 100_000 + b"]" * 100_000, "a.json", RefusalReason.DAMAGED),
     "JSON of objects in objects": (lambda: b'{"a":' * 500 + b"1" + b"}" * 500, "a.json", RefusalReason.DAMAGED),

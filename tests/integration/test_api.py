@@ -19,13 +19,13 @@ from fastapi.testclient import TestClient
 
 from api.demo_issuer import DemoIssuer
 from api.errors import RETRY_AFTER_S
-from api.generations import Generations
 from api.identity import issuer_of, open_identity
 from api.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.middleware import MAX_BODY_BYTES
 from api.openai_chat import Head
 from api.routes import chat as chat_route
 from api.server import listen
+from api.slow_work import SlowWork
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, group
 from rag.errors import Misconfigured, NotAuthenticated, StoreUnavailable
@@ -643,7 +643,7 @@ def test_the_answer_is_closed_even_if_nobody_reads_the_stream() -> None:
             closed.append(True)
 
     async def read_one() -> None:
-        pieces = Generations().pieces(answer())
+        pieces = SlowWork("answers", 32, 32).pieces(answer())
         first = await anext(pieces)
         stream = chat_route.events(Head("id", 0, "m"), first, pieces, dict)
         await anext(stream)

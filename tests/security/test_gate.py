@@ -16,7 +16,7 @@ from rag.access.explain import Explainer
 from rag.access.gate import MAX_ROUNDS, Gate
 from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, user
 from rag.access.scope import AccessScope, Caller
-from rag.documents import Candidate, Chunk, Document, Question
+from rag.documents import Candidate, Chunk, Document, Position, Question
 from rag.errors import BadFilter, NotFound, StoreUnavailable
 from rag.ports import Governed, Stored, Vectors
 from rag.retrieval import DEPTH, Mode, Request, Retrieval
@@ -83,9 +83,9 @@ class Catalog:
     def acls(self, tenant: str) -> Mapping[str, Acl]:
         return {each.acl_id: self.places[each.acl_id] for each in self._held(tenant).values()}
 
-    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: str, limit: int) -> Sequence[Document]:
-        held = sorted(self._held(tenant).values(), key=lambda each: each.uri)
-        return [each for each in held if each.acl_id in acl_ids and each.uri > after][:limit]
+    def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: Position, limit: int) -> Sequence[Document]:
+        held = sorted(self._held(tenant).values(), key=lambda each: each.position)
+        return [each for each in held if each.acl_id in acl_ids and each.position > after][:limit]
 
     def origin(self, acl_id: str) -> tuple[str, str | None]:
         return f"{acl_id}/_access.yaml", None
@@ -518,7 +518,7 @@ def test_a_list_is_read_page_by_page_in_order_of_the_address(world: World) -> No
     for name in ("d", "a", "c", "b"):
         world.add(name, name, CLOSED if name == "b" else OPEN)
     first = world.gate.documents(world.scope(), READ, limit=2)
-    rest = world.gate.documents(world.scope(), READ, after=first[-1].uri, limit=2)
+    rest = world.gate.documents(world.scope(), READ, after=first[-1].position, limit=2)
     assert [each.id for each in (*first, *rest)] == ["a", "c", "d"]
 
 

@@ -105,6 +105,22 @@ def test_rc_01_a_right_taken_away_takes_the_pictures_too_also_those_that_were_dr
     assert share.client.get(address, headers=OTHERS).status_code == 200
 
 
+def test_rc_05_a_right_that_goes_while_a_page_is_drawn_takes_its_picture_with_it(share: Share) -> None:
+    address = f"/v1/documents/{share.document('plan.pdf')}/pages/1"
+    pen = share.app.state.pages
+
+    class LatePen:
+        def png(self, *page: Any) -> bytes:
+            picture: bytes = pen.png(*page)
+            rights(share.folder, "/hr")
+            share.sync()
+            return picture
+
+    share.app.state.pages = LatePen()
+    reply = share.client.get(address, headers=SALES)
+    assert (reply.status_code, reply.headers["content-type"]) == (404, "application/json")
+
+
 def test_rc_13_a_page_that_was_changed_since_is_not_shown_under_the_rights_of_before(share: Share) -> None:
     address = f"/v1/documents/{share.document('plan.pdf')}/pages/2"
     (share.folder / "plan.pdf").write_bytes(pdf("Dismissals", 2))

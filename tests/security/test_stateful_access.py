@@ -302,10 +302,10 @@ class Histories(RuleBasedStateMachine):
     def _listed_for(self, tenant: str, own: set[str]) -> dict[str, str]:
         """Path and version of every document that is listed, page by page."""
         scope = self.stores.gate.scope_for(_caller(tenant, own), PURPOSE)
-        listed, after = dict[str, str](), ""
+        listed, after = dict[str, str](), ("", "")
         while page := self.stores.gate.documents(scope, PURPOSE, after, limit=3):
             listed |= {_path(each.uri): each.version for each in page}
-            after = page[-1].uri
+            after = page[-1].position
         return listed
 
     def _search(self, own: set[str], mode: Mode, limit: int) -> list[Passage]:

@@ -79,13 +79,26 @@ def test_pi_02_a_forged_citation_does_not_glue_a_link_together() -> None:
     [
         ("And in London?", "Hotels?", "Hotels?\nAnd in London?"),
         ("And in London?", None, "And in London?"),
-        ("x" * 49, "Hotels?", "Hotels?\n" + "x" * 49),
-        ("x" * 50, "Hotels?", "x" * 50),
+        ("Wer prüft das?", "Hotels?", "Hotels?\nWer prüft das?"),
+        (
+            "Und wer muss die Rechnungen dann noch prüfen?",
+            "Hotels?",
+            "Hotels?\nUnd wer muss die Rechnungen dann noch prüfen?",
+        ),
+        ("Wer hat diese Regel denn beschlossen?", "Hotels?", "Hotels?\nWer hat diese Regel denn beschlossen?"),
+        ("Who has to sign it in the end?", "Hotels?", "Hotels?\nWho has to sign it in the end?"),
+        (
+            "Was ist ein Kartenwechsel einer Mannigfaltigkeit?",
+            "Hotels?",
+            "Was ist ein Kartenwechsel einer Mannigfaltigkeit?",
+        ),
+        ("How fast may forklifts drive?", "Hotels?", "How fast may forklifts drive?"),
+        ("it " * 17, "Hotels?", "it " * 17),
         ("And in London?", "x" * 8_000, "x" * 7_985 + "\nAnd in London?"),
         (" ", "Hotels?", " "),
     ],
 )
-def test_a_short_question_leans_on_the_one_before_and_is_never_cut(text, previous, expected) -> None:
+def test_a_question_that_leans_on_the_one_before_is_searched_with_it_and_never_cut(text, previous, expected) -> None:
     assert searched(Inquiry(text, previous)) == expected
 
 

@@ -144,6 +144,30 @@ def test_a_text_that_counts_more_behind_its_heading_than_alone_still_fits() -> N
     assert found[-1].end == len(extracted_text(extraction)[0])
 
 
+def test_in_04_a_text_of_many_megabytes_is_never_counted_at_once_and_every_element_only_a_few_times() -> None:
+    counted: list[int] = []
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return words(text)
+
+    long = "wort " * 200_000
+    short = [paragraph(f"Satz {number}.") for number in range(20_000)]
+    extraction = Extraction("", (paragraph(long), Element(ElementKind.TABLE, "a | b\n" * 50_000), *short), "text/plain")
+    found = Chunker(count, 240).chunk("document", extraction, german)
+    assert max(counted) <= 60_000
+    assert sum(counted) < 10 * len(extracted_text(extraction)[0])
+    assert "".join("".join(chunk.text.split()) for chunk in found) == "".join(extracted_text(extraction)[0].split())
+
+
+def test_in_04_headings_that_fill_pages_or_nest_without_end_are_no_path() -> None:
+    sentence = paragraph("Ein Satz.")
+    (only,) = chunked(heading("Wort " * 61, 1), sentence, max_tokens=240)
+    assert only.heading_path == ()
+    deep = [heading(f"h{level}", level) for level in range(1, 5_001)]
+    assert chunked(*deep, sentence)[-1].heading_path == tuple(f"h{level}" for level in range(4_991, 5_001))
+
+
 # Language -----------------------------------------------------------------------------------------------------------
 
 

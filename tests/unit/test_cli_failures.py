@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 
 from api.cli.commands import kustos
 from api.local_operator import LocalOperator
+from ingest.parsers.options import OCR_ENGINES, PDF_READERS
 from rag.errors import Misconfigured
-from rag.settings import Settings
+from rag.settings import CHOICES, RANGES, Settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LATIN_1 = os.fsdecode("grün".encode("latin-1"))
@@ -88,11 +89,28 @@ def test_no_service_runs_in_a_home_that_cannot_be(tmp_path) -> None:
         ("PARSE_TIMEOUT_S", "0"),
         ("PARSE_TIMEOUT_S", "nan"),
         ("PARSE_TIMEOUT_S", "inf"),
+        ("OCR_PAGES", "-1"),
     ],
 )
 def test_a_number_out_of_range_is_named_with_the_range(key, text) -> None:
     with pytest.raises(Misconfigured, match=f"KUSTOS_{key}={text} is out of range; it is .* to "):
         Settings.from_mapping({f"KUSTOS_{key}": text})
+
+
+@pytest.mark.parametrize(("key", "text"), [("OCR", "foo"), ("PDF_READER", "PyMuPDF"), ("OCR", "")])
+def test_a_choice_that_there_is_not_is_named_with_those_that_there_are(key, text) -> None:
+    with pytest.raises(Misconfigured, match=f"KUSTOS_{key}={text} is not known here; it is one of .*, "):
+        Settings.from_mapping({f"KUSTOS_{key}": text})
+
+
+def test_every_number_has_its_range_and_every_reader_its_choice() -> None:
+    numbers = {name for name in Settings.__slots__ if isinstance(getattr(Settings(), name), int | float)}
+    assert set(RANGES) == numbers
+    assert {name: set(values) for name, values in CHOICES.items()} == {
+        "pdf_reader": set(PDF_READERS),
+        "ocr": set(OCR_ENGINES),
+    }
+    assert Settings.from_mapping({"KUSTOS_OCR_PAGES": "50"}).ocr_pages == 50
 
 
 @pytest.mark.parametrize("text", ["1", "65535"])

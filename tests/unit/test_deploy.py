@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from api.server import SHUTDOWN_S
+from ingest.parsers.legacy import PACKAGES
 from rag.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,17 @@ def test_what_reaches_out_knows_no_secret_and_no_document() -> None:
 def test_kustos_accepts_the_settings_of_both_of_its_services() -> None:
     for name in ("kustos", "sync"):
         Settings.from_mapping(COMPOSE["services"][name]["environment"])
+
+
+def test_both_get_the_time_to_stop_that_they_may_take() -> None:
+    for name in ("kustos", "sync"):
+        assert int(COMPOSE["services"][name]["stop_grace_period"].removesuffix("s")) >= 3 * SHUTDOWN_S
+
+
+def test_the_image_brings_the_packages_that_refusals_advise_only_if_it_is_asked_to() -> None:
+    assert 'ARG PACKAGES=""' in DOCKERFILE
+    assert COMPOSE["services"]["kustos"]["build"]["args"] == {"PACKAGES": "${PACKAGES:-}"}
+    assert all(package in DOCKERFILE for package in PACKAGES.values())
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:

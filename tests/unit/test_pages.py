@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.extraction import Extraction
 from ingest.pages import PageImages
 from ingest.pipeline import Ingestion
 from ingest.reading import DocumentReader
@@ -33,8 +34,10 @@ class Drawing:
     drawn: list[tuple[bytes, int, int, int]] = field(default_factory=list)
     opened: list[tuple[str, Path]] = field(default_factory=list)
 
+    parsed: list[str] = field(default_factory=list)
+
     def __post_init__(self) -> None:
-        self.pages = PageImages(CatalogWriter(self.catalog, TENANT), self._open, parse=parse_lines, render=self._render)
+        self.pages = PageImages(CatalogWriter(self.catalog, TENANT), self._open, parse=self._parse, render=self._render)
 
     def sync(self) -> None:
         reader = DocumentReader(TENANT, parse_lines, chunker_by_line(), GermanOrEnglish())
@@ -47,6 +50,10 @@ class Drawing:
         stored = CatalogReader(self.catalog).document(TENANT, identifier)
         assert stored
         return replace(stored.document, media_type="application/pdf")
+
+    def _parse(self, data: bytes, name: str) -> Extraction:
+        self.parsed.append(name)
+        return parse_lines(data, name)
 
     def _open(self, source: str, root: Path) -> MemorySource:
         self.opened.append((source, root))
@@ -75,6 +82,37 @@ def test_a_page_is_drawn_from_the_source_once(drawing: Drawing) -> None:
     assert drawing.pages.png(plan, 2, 800) == b"picture 2"
     assert drawing.drawn == [(b"one", 2, 800, 1), (b"one", 2, 800, 0)]
     assert drawing.opened[0] == (SOURCE, Path("/srv/share"))
+
+
+def test_equal_documents_are_drawn_each_for_itself_so_that_no_picture_tells_of_the_other(drawing: Drawing) -> None:
+    drawing.source.write("mine", "equal")
+    drawing.source.write("theirs", "equal")
+    drawing.sync()
+    for name in ("mine", "theirs", "mine"):
+        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, name)), 1, 800)
+    assert len(drawing.drawn) == 2
+
+
+def test_only_the_files_on_the_way_to_a_page_are_read(drawing: Drawing) -> None:
+    names = ["zip", "zip!", "Plan Süd"]
+    drawing.source.write("Wichtig!/mail", "x", inside=[attached(each, attached("plan", each)) for each in names])
+    drawing.sync()
+    drawing.parsed.clear()
+    parent = attachment_id(document_id(TENANT, SOURCE, "Wichtig!/mail"), "Plan Süd", 1)
+    drawing.pages.png(drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
+    assert drawing.drawn[0][0] == "Plan Süd".encode()
+    assert drawing.parsed == ["Wichtig!/mail", "Plan Süd"]
+
+
+def test_pages_are_there_before_the_first_sync_of_a_large_source_is_complete(drawing: Drawing) -> None:
+    drawing.source.write("plan", "one")
+    drawing.source.write("then", "the source breaks off")
+    drawing.source.failures["then"] = SourceUnavailable("the share is gone")
+    with pytest.raises(SourceUnavailable):
+        drawing.sync()
+    drawing.source.failures.clear()
+    writer = CatalogWriter(drawing.catalog, TENANT)
+    assert (writer.cursor(SOURCE), writer.root(SOURCE)) == (None, "/srv/share")
 
 
 def test_a_page_of_a_file_inside_another_one_is_drawn(drawing: Drawing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,7 @@ class World:
     crash_at: int = 0
     decided_by: str = "a parser"
     read_by: str = "a parser"
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def writer(self) -> CatalogWriter:
@@ -90,6 +92,7 @@ class World:
                 GermanOrEnglish(),
                 decided_by=self.decided_by,
                 read_by=self.read_by,
+                clock=self.clock,
             ),
         )
 
@@ -705,6 +708,56 @@ def test_ft_11_a_file_inside_that_cannot_be_read_costs_only_itself_and_is_tried_
     assert world.source.fetched == ["mail"]
     world.sync()
     assert world.source.fetched == []
+
+
+def test_ft_04_a_text_inside_that_the_model_refuses_costs_only_the_file_that_it_is_in(world: World) -> None:
+    world.embedder.cannot = "poison"
+    world.source.write("mail", "one", inside=[attached("a", "poison"), attached("b", "two")])
+    report = world.sync()
+    assert [uri for uri, _ in report.refused] == ["file://share/mail!/a"]
+    assert report.written == 2
+    assert world.texts("mail") == ["one"]
+    assert CatalogReader(world.catalog).document(TENANT, inside("mail", "b"))
+
+
+def test_ft_11_what_is_left_unread_is_told_until_it_is_read(world: World) -> None:
+    world.source.write("scan", "one\n-pages 3 to 9")
+    world.source.write("whole", "four")
+    world.source.write("mail", "two", inside=[attached("table", "three", "-a formula")])
+    told = [("file://share/mail!/table", "a formula"), ("file://share/scan", "pages 3 to 9")]
+    assert sorted(world.sync().partly_read) == told
+    status = CatalogStatus(world.catalog, TENANT)
+    assert [(each.uri, each.detail) for each in status.refusals()] == told
+    assert {each.reason for each in status.refusals()} == {"partly_read"}
+    assert [each.partly_read for each in status.sources()] == [2]
+    world.sync()
+    assert world.source.fetched == []
+    world.decided_by = "more pages"
+    world.sync()
+    assert world.source.fetched == ["mail", "scan"], "and not what was read whole"
+    world.source.write("scan", "one")
+    world.source.delete("mail")
+    world.sync()
+    assert status.refusals() == []
+
+
+def test_in_04_one_item_with_all_that_is_inside_it_has_a_limit_of_time(world: World) -> None:
+    hours = iter(range(0, 9_999, 600))  # seconds that the clock shows, one file each
+    world.clock = lambda: float(next(hours))
+    world.source.write("zip", "\n".join(attached(f"{number}", "text") for number in range(9)))
+    world.source.write("zip2", "small")
+    report = world.sync()
+    late = [f"file://share/zip!/{number}" for number in range(3, 9)]
+    assert [uri for uri, reason in report.refused if reason.startswith("time_limit")] == late
+    assert world.texts("zip2") == ["small"]
+
+
+def test_in_16_a_file_name_that_would_disguise_itself_is_shown_as_it_is(world: World) -> None:
+    world.source.write("a\u202efdp.exe\x1b[2J\nx", "text")
+    world.sync()
+    stored = world.stored("a\u202efdp.exe\x1b[2J\nx")
+    assert stored
+    assert stored.document.title == "afdp.exe[2J x"
 
 
 def test_in_14_no_item_of_a_source_can_take_the_place_of_a_file_inside_another(world: World) -> None:

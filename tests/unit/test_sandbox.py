@@ -9,17 +9,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from ingest.extraction import extracted_text
 from ingest.parsers.confinement import Measures
-from ingest.sandbox import DOCUMENTS_A_CHILD, ParserPool
-from rag.errors import RefusalReason, Unavailable
-from tests.hostile import COMMAND, hostile_pool, refused, said
+from ingest.parsers.options import ReadingOptions
+from ingest.sandbox import DOCUMENTS_A_CHILD, TICK_S, ParserPool
+from rag.errors import DocumentRefused, RefusalReason, Unavailable
+from tests.hostile import COMMAND, hostile_pool, nest, refused, said, wait_until
 
 
 @pytest.fixture
@@ -82,6 +84,58 @@ def test_in_05_a_document_that_takes_all_memory_is_refused_and_the_next_one_is_r
     with ParserPool(1, timeout_s=60, memory_bytes=200_000_000) as pool:
         assert refused(pool, "big.txt", b"a\n\n" * 15_000_000) is RefusalReason.MEMORY_LIMIT
         assert extracted_text(pool.parse(b"fine", "small.txt"))[0] == "fine"
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason"), [("sleep", RefusalReason.TIME_LIMIT), ("shared memory", RefusalReason.MEMORY_LIMIT)]
+)
+def test_in_05_a_warm_child_is_watched_from_the_moment_it_gets_a_document(deed: str, reason: RefusalReason) -> None:
+    with hostile_pool(timeout_s=5, idle_s=1000) as pool:
+        said(pool, "warm")
+        threading.Event().wait(4 * TICK_S)  # until its watcher looks now and then only
+        began = monotonic()
+        assert refused(pool, deed) is reason
+        assert monotonic() - began < 30
+
+
+def test_all_attempts_at_a_document_share_its_time() -> None:
+    with hostile_pool(timeout_s=3) as pool:
+        said(pool, "warm")
+        began = monotonic()
+        with pytest.raises(DocumentRefused, match="longer than 3 s"):
+            pool.parse(b"2", "memory after a while")
+        assert monotonic() - began < 4
+
+
+def test_a_child_whose_folder_cannot_be_looked_through_is_ended_and_the_watch_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a child without a file system of its own would fill it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with hostile_pool() as pool, ThreadPoolExecutor(1) as thread:
+        said(pool, "warm")
+        asked = thread.submit(refused, pool, "sleep")
+        wait_until(lambda: pool.at_work == 1)
+        nest(next(tmp_path.iterdir()), 1200)
+        assert asked.result() is RefusalReason.TOO_LARGE
+        assert not list(tmp_path.iterdir())
+        assert said(pool, "after", b"fine") == "fine"
+
+
+def test_whatever_a_library_raises_costs_the_document_and_not_the_child() -> None:
+    script = """
+import os
+from ingest.parsers import child, wire
+child.PAGES = "not.there"
+child.parse = lambda data, name, options: wire.Extraction(str(os.getpid()), (), "text/plain")
+child.main()
+"""
+    with ParserPool(1, command=(sys.executable, "-c", script, "500000000", "60", ReadingOptions().to_word())) as pool:
+        before = said(pool, "a")
+        with pytest.raises(DocumentRefused, match="ModuleNotFoundError") as refusal:
+            pool.render(b"", 1, 100)
+        assert refusal.value.reason is RefusalReason.PARSER_FAILED
+        assert said(pool, "a") == before
 
 
 def test_a_child_that_dies_between_two_documents_costs_none(pool: ParserPool) -> None:
@@ -205,7 +259,7 @@ import sys; from ingest.parsers import child, wire
 def parse(data, name, options):
     if len(sys.argv) < 5: raise wire.NeedsProgram("converter", "install it")
     import subprocess
-    return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "")
+    return wire.Extraction(subprocess.run(["{os.path.realpath("/bin/true")}"]).args[0], (), "text/plain")
 child.parse = parse
 child.main()
 """
@@ -216,6 +270,29 @@ child.main()
             pytest.skip("this kernel cannot hold a child that may start programs, so none does")
     with ParserPool(1, command=command, programs={"converter": "/bin/true"}) as pool:
         assert said(pool, "a.doc") == os.path.realpath("/bin/true")
+
+
+def test_where_no_program_can_be_held_the_refusal_says_so_instead_of_advising_to_install_it() -> None:
+    script = """
+from ingest.parsers import child, confinement, wire
+confinement.leave_network = lambda: False
+def parse(data, name, options): raise wire.NeedsProgram("soffice", "install it")
+child.parse = parse
+child.main()
+"""
+    arguments = ("500000000", "60", ReadingOptions().to_word())
+    with ParserPool(1, command=(sys.executable, "-c", script, *arguments), programs={"soffice": "/bin/true"}) as pool:
+        with pytest.raises(DocumentRefused, match="installed, but not started") as refusal:
+            pool.parse(b"", "a.doc")
+        assert refusal.value.reason is RefusalReason.UNSUPPORTED
+        assert "soffice" not in pool.decided_by  # so what was refused is read again where it can be held
+
+
+def test_what_decides_about_a_refusal_holds_the_programs_that_may_be_started() -> None:
+    with ParserPool(1, programs={"soffice": "/bin/true"}) as pool:
+        assert ("soffice" in pool.decided_by) == pool.measures().programs
+    with ParserPool(1, programs={"soffice": "/bin/true"}, command=("/nonexistent",)) as pool:
+        assert "soffice" not in pool.decided_by
 
 
 def test_a_program_that_a_child_started_ends_with_it() -> None:
@@ -244,7 +321,7 @@ def test_a_child_that_does_not_say_what_holds_it_is_not_used(word: bytes) -> Non
 
 
 def test_what_is_missing_is_said_in_a_sentence_each() -> None:
-    assert len(Measures().missing()) == 4
+    assert len(Measures().missing()) == 5
     assert not Measures(namespaces=True, system_calls=True, files=True, folder=True, capabilities=True).missing()
 
 
@@ -252,10 +329,3 @@ def test_the_test_child_confines_itself_as_the_real_one_does(pool: ParserPool) -
     assert COMMAND[0] == sys.executable
     with ParserPool(1) as real:
         assert real.measures() == pool.measures()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Returns as soon as it holds; the test's own time limit is the only other way out."""
-    waiting = threading.Event()
-    while not holds():
-        waiting.wait(0.01)

@@ -21,6 +21,7 @@ from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
 from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
+from tests.hostile import hostile_pool
 from tests.library import open_library
 from tests.memory_source import MemorySource, chunker_by_line, parse_lines
 
@@ -115,6 +116,29 @@ def test_closing_waits_for_the_sync_that_it_stops_and_takes_in_nothing_more(tmp_
     ]
     with pytest.raises(Unavailable, match="stopping"):
         ingesting.sync(source)
+
+
+def test_closing_does_not_wait_for_a_document_that_is_being_read(tmp_path: Path) -> None:
+    ingesting, source, ended = Ingesting(open_library(tmp_path / "home").kustos), MemorySource(), []
+    ingesting.pool.close()
+    ingesting.pool = hostile_pool(timeout_s=10 * PATIENCE_S)
+    source.write("sleep", "forever")
+
+    def run() -> None:
+        with pytest.raises(Unavailable):
+            ingesting.sync(source)
+        ended.append("sync")
+
+    syncing = threading.Thread(target=run, daemon=True)
+    syncing.start()
+    while not ingesting.pool.at_work:
+        syncing.join(0.01)
+    closing = threading.Thread(target=ingesting.close, daemon=True)
+    closing.start()
+    closing.join(PATIENCE_S)
+    syncing.join(PATIENCE_S)
+    assert not closing.is_alive()
+    assert ended == ["sync"]
 
 
 def test_silence_of_a_sync_is_filled_with_empty_lines_that_clients_pass_over() -> None:

@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.extraction import Attachment, Element, ElementKind, Extraction
+from ingest.extraction import Attachment, Element, ElementKind, Extraction, clean, is_clean
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.wire import (
     LENGTH,
     MAX_ATTACHMENTS,
     MAX_ELEMENTS,
     MAX_HEAD_BYTES,
+    MAX_LEVEL,
+    MAX_PAGE,
     RECORD,
     Malformed,
     NeedsProgram,
@@ -49,7 +52,7 @@ def whole(**changes: object) -> Extraction:
 # What goes in comes out -----------------------------------------------------------------------------------------------
 
 shares = st.floats(0, 1)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50).filter(is_clean)
 boxes = st.builds(
     lambda x, y: Box(min(x), min(y), max(x), max(y)), st.tuples(shares, shares), st.tuples(shares, shares)
 )
@@ -57,8 +60,8 @@ elements = st.builds(
     Element,
     st.sampled_from(ElementKind),
     texts,
-    st.integers(0, 255),
-    st.none() | st.integers(1, 1 << 31),
+    st.integers(0, MAX_LEVEL),
+    st.none() | st.integers(1, MAX_PAGE),
     st.none() | boxes,
     st.none() | shares,
 )
@@ -67,7 +70,7 @@ extractions = st.builds(
     Extraction,
     texts,
     st.lists(elements, max_size=5).map(tuple),
-    texts,
+    st.sampled_from([str(kind) for kind in FileKind]),
     texts,
     moments,
     moments,
@@ -126,6 +129,24 @@ def test_a_refusal_arrives_with_its_reason(reason: RefusalReason) -> None:
         assert (refusal.value.reason, refusal.value.detail) == (reason, ("why " * 1000)[:300])
 
 
+def test_levels_and_pages_that_no_document_has_are_sent_as_the_last_ones() -> None:
+    sent = whole(elements=(Element(ElementKind.HEADING, "x", 10**6, 10**12),))
+    assert received(*encode_extraction(sent)).elements == (Element(ElementKind.HEADING, "x", MAX_LEVEL, MAX_PAGE),)
+
+
+def test_what_the_operator_is_told_is_on_one_line_and_moves_no_cursor() -> None:
+    told = "left\nout: \x1b[2J\0"
+    assert received(*encode_extraction(whole(notices=(told,)))).notices == ("left out:  [2J ",)
+    with pytest.raises(DocumentRefused) as refusal:
+        received(*encode_refusal(DocumentRefused(RefusalReason.DAMAGED, told)))
+    assert refusal.value.detail == "left out:  [2J "
+
+
+@given(st.text(max_size=30))
+def test_a_cleaned_text_is_clean(text: str) -> None:
+    assert is_clean(clean(text))
+
+
 def test_a_refusal_names_the_program_that_would_help() -> None:
     with pytest.raises(NeedsProgram, match="install it") as refusal:
         received(*encode_refusal(NeedsProgram("soffice", "install it")))
@@ -171,6 +192,14 @@ def test_the_cases_below_differ_from_an_answer_in_one_thing_each() -> None:
         head(title="x" * 3_000),
         head(author=["x"]),
         head(media_type=1),
+        head(media_type=""),
+        head(media_type="text/x-nobody"),
+        head(media_type="text/plain" * 200),
+        head(title="a\0b"),
+        head(title="a\x1b[2Jb"),
+        head(title="a\u202eb"),
+        head(author="a\x07b"),
+        head(author="a\r\nb"),
         head(created_at="yesterday"),
         head(created_at="2024-05-01T12:00:00"),
         head(created_at=1e400),
@@ -202,6 +231,12 @@ def test_a_head_of_the_wrong_form_is_malformed(part: bytes) -> None:
         record(text=b"\xed\xa0\x80", length=3),
         record(length=2),
         record(length=0xFFFFFFFF),
+        record(level=MAX_LEVEL + 1),
+        record(page=MAX_PAGE + 1),
+        *(
+            record(text=text.encode(), length=len(text.encode()))
+            for text in ("\0", "\x1b", "\r", "\x85", "\u202e", "\ufeff")
+        ),
         record(0, 0, 1, 1, 1.5),
         record(0, 0, 1, 1, NAN),
         record(0, 0, NAN, 1, 0.5),

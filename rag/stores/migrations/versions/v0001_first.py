@@ -22,8 +22,8 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acls")),
-        sa.UniqueConstraint("tenant", "source", "reference", name=op.f("uq_acls_tenant_source_reference")),
     )
+    op.create_index(op.f("ix_acls_tenant_source"), "acls", ["tenant", "source"], unique=False)
     op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("connector", sa.String(length=40), nullable=False),
         sa.Column("root", sa.Text(), nullable=False),
         sa.Column("cursor", sa.Text(), nullable=False),
-        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_cursors")),
     )
     op.create_table(
@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("decided_by", sa.String(length=200), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("document_id", name=op.f("pk_refusals")),
     )
@@ -119,13 +120,20 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("item_id", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("uri", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column(
+            "sort_key",
+            sa.String(length=300).with_variant(sa.String(length=300, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("media_type", sa.String(length=200), nullable=False),
         sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("change_token", sa.Text(), nullable=False),
         sa.Column("read_by", sa.String(length=200), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=False),
         sa.Column("acl_id", sa.String(length=36), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=True),
@@ -133,17 +141,18 @@ def upgrade() -> None:
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("parent_id", sa.String(length=36), nullable=True),
+        sa.Column("unread", sa.Text(), nullable=False),
         sa.Column("ingested_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["acl_id"], ["acls.id"], name=op.f("fk_documents_acl_id_acls")),
         sa.ForeignKeyConstraint(
             ["parent_id"], ["documents.id"], name=op.f("fk_documents_parent_id_documents"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
-        sa.UniqueConstraint("tenant", "source", "item_id", name=op.f("uq_documents_tenant_source_item_id")),
     )
     op.create_index(op.f("ix_documents_acl_id"), "documents", ["acl_id"], unique=False)
     op.create_index(op.f("ix_documents_parent_id"), "documents", ["parent_id"], unique=False)
-    op.create_index(op.f("ix_documents_tenant_uri"), "documents", ["tenant", "uri"], unique=False)
+    op.create_index(op.f("ix_documents_tenant_sort_key_id"), "documents", ["tenant", "sort_key", "id"], unique=False)
+    op.create_index(op.f("ix_documents_tenant_source"), "documents", ["tenant", "source"], unique=False)
     op.create_table(
         "chunks",
         sa.Column("id", sa.String(length=36), nullable=False),

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api.errors import RETRY_AFTER_S
-from api.generations import Generations
+from api.slow_work import PICTURES_AT_A_TIME, SlowWork
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import ModelUnavailable, Overloaded
 from tests.library import Library, Written, open_library, person
@@ -52,7 +52,7 @@ def run(library: Library, most: int, scene: Callable[[httpx.AsyncClient], Awaita
 
     async def played() -> None:
         app = library.app()
-        app.state.generations = Generations(most)
+        app.state.answers = SlowWork("answers", most, most)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=ANN) as client:
             await asyncio.wait_for(scene(client), PATIENCE_S)
@@ -100,6 +100,33 @@ def test_an_answer_too_many_is_refused_at_once_and_one_after_the_others_is_not(l
     run(library, 1, scene)
 
 
+def test_in_13_pages_that_are_slow_to_draw_stop_nothing_else_and_one_too_many_is_refused(library) -> None:
+    class SlowPen:
+        def __init__(self) -> None:
+            self.go_on = threading.Event()
+
+        def png(self, *_: object) -> bytes:
+            assert self.go_on.wait(PATIENCE_S)
+            return b"a picture"
+
+    pen = SlowPen()
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        client._transport.app.state.pages = pen  # type: ignore[attr-defined]
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+        document = (await client.get("/v1/documents")).json()["documents"][0]["id"]
+        page = f"/v1/documents/{document}/pages/1"
+        slow = [asyncio.create_task(client.get(page)) for _ in range(PICTURES_AT_A_TIME + 1)]
+        done, _ = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.result().json()["error"]["code"] for each in done] == ["overloaded"]
+        assert (await client.post("/v1/search", json={"query": "lorries"})).json()["passages"]
+        pen.go_on.set()
+        replies = await asyncio.gather(*slow)
+        assert sorted(each.status_code for each in replies) == [*[200] * PICTURES_AT_A_TIME, 503]
+
+    run(library, 1, scene)
+
+
 def test_an_answer_that_fails_makes_room_for_the_next(library) -> None:
     async def scene(client: httpx.AsyncClient) -> None:
         library.answerer.failure = ModelUnavailable("gone")
@@ -112,12 +139,12 @@ def test_an_answer_that_fails_makes_room_for_the_next(library) -> None:
 
 def test_an_answer_that_is_left_in_the_middle_makes_room_for_the_next() -> None:
     async def leave() -> None:
-        generations = Generations(most=1)
-        first = generations.pieces(iter("ab"))
+        answers = SlowWork("answers", 1, 1)
+        first = answers.pieces(iter("ab"))
         assert await anext(first) == "a"
         with pytest.raises(Overloaded):
-            await anext(generations.pieces(iter("c")))
+            await anext(answers.pieces(iter("c")))
         await first.aclose()
-        assert [each async for each in generations.pieces(iter("de"))] == ["d", "e"]
+        assert [each async for each in answers.pieces(iter("de"))] == ["d", "e"]
 
     asyncio.run(leave())
