@@ -20,6 +20,7 @@ from rag.machine import processors
 from rag.models.embedders import open_embedder
 from rag.ports import ChunkWriter, Embedder, OnProgress
 from rag.settings import Settings
+from rag.stores.catalog_known import Today
 
 if TYPE_CHECKING:
     from ingest.pipeline import Ingestion, SyncReport
@@ -83,8 +84,7 @@ def _ingestion(
             pool.parse,
             chunker,
             detector,
-            decided_by=pool.decided_by,
-            read_by=f"{pool.read_by}, chunks of {chunker.max_tokens} tokens",
+            today=Today(pool.decided_by, f"{pool.read_by}, chunks of {chunker.max_tokens} tokens"),
         ),
         readers=processors(),
         stop=stop,

@@ -205,7 +205,7 @@ class Ingestion:
     def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
         known = [
             KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference, each.refused)
-            for each in self._catalog.known(source, self._reader.decided_by, self._reader.read_by)
+            for each in self._catalog.known(source, self._reader.today)
         ]
         return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
 

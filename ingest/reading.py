@@ -21,6 +21,7 @@ from ingest.extraction import Attachment, Extraction, clean
 from rag.documents import Chunk, Document, acl_id, attachment_id, document_id
 from rag.errors import DocumentRefused, RefusalReason
 from rag.ports import LanguageDetector
+from rag.stores.catalog_known import Today
 from rag.stores.catalog_writing import NewVersion, Refusal
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ class DocumentReader:
     """Reads items of one tenant's sources. Safe to use from several threads.
 
     Args:
-        decided_by: what decides whether a document can be read: limits and parsers.
-        read_by: what the passages of a document depend on beside its content: parsers and chunking.
+        today: what reads documents and decides whether they can be read.
     """
 
     def __init__(
@@ -96,8 +96,7 @@ class DocumentReader:
         chunker: Chunker,
         detector: LanguageDetector,
         *,
-        decided_by: str = "",
-        read_by: str = "",
+        today: Today = Today(),  # noqa: B008  frozen
         item_s: float = ITEM_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -105,8 +104,7 @@ class DocumentReader:
         self._parse = parse
         self._chunker = chunker
         self._detector = detector
-        self.decided_by = decided_by
-        self.read_by = read_by
+        self.today = today
         self._item_s = item_s
         self._clock = clock
 
@@ -158,8 +156,8 @@ class DocumentReader:
             family.item.change_token,
             chunks,
             name=file.name,
-            read_by=self.read_by,
-            decided_by=self.decided_by,
+            read_by=self.today.read_by,
+            decided_by=self.today.decided_by,
             unread="; ".join(extraction.notices),
         )
 
@@ -193,7 +191,7 @@ class DocumentReader:
             acl_id=acl_id(self._tenant, family.source, family.item.acl_reference),
             reason=refusal.reason,
             detail=refusal.detail,
-            decided_by=self.decided_by,
+            decided_by=self.today.decided_by,
             parent_id=None if identifier == family.root else family.root,
         )
 

@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, acl_id
 from rag.errors import RefusalReason
 from rag.stores.catalog import Catalog
+from rag.stores.catalog_known import KnownItem, Today, known_items
 from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions
 
-MOST_ATTEMPTS = 2
-PASSING = (RefusalReason.TIME_LIMIT, RefusalReason.MEMORY_LIMIT, RefusalReason.PARSER_FAILED)
-"""Reasons that may lie in the machine's load; they are believed when they come again."""
 DOCUMENTS_A_TRANSACTION = 1_000
 
 
@@ -39,18 +37,6 @@ class Place:
     acl: Acl
     origin: str
     problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KnownItem:
-    """What the catalog holds of one item of a source."""
-
-    document_id: str
-    item_id: str
-    uri: str
-    change_token: str
-    acl_reference: str
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,59 +113,10 @@ class CatalogWriter:
         self._catalog = catalog
         self._tenant = tenant
 
-    def known(self, source: str, decided_by: str = "", read_by: str = "") -> list[KnownItem]:
-        """Every item of a source that is current or was refused. A refusal's change token counts where there is one.
-
-        Args:
-            decided_by: what would decide about a refusal today. Refusals that something else decided have the change
-                token "", which asks for another attempt; so have items with such a refusal inside, and what met a
-                limit once, as that may have been the machine's load.
-            read_by: what would read a document today. Documents that something else read have the change token "", and
-                so have those of which a part was left out, where something else decided that.
-        """
-        current = (
-            select(*_KNOWN_OF_DOCUMENT, _DECIDED, documents.c.read_by, acls.c.reference)
-            .join(acls, acls.c.id == documents.c.acl_id)
-            .where(documents.c.tenant == self._tenant, documents.c.source == source, documents.c.parent_id.is_(None))
-        )
-        refused = (
-            select(*_KNOWN_OF_REFUSAL, refusals.c.reason, refusals.c.attempts, refusals.c.decided_by, acls.c.reference)
-            .join(acls, acls.c.id == refusals.c.acl_id)
-            .where(refusals.c.tenant == self._tenant, refusals.c.source == source, refusals.c.parent_id.is_(None))
-        )
-        improvable = select(refusals.c.parent_id).where(
-            refusals.c.tenant == self._tenant,
-            refusals.c.source == source,
-            refusals.c.parent_id.is_not(None),
-            refusals.c.decided_by != decided_by,
-        )
-        partly_read = select(documents.c.parent_id).where(
-            documents.c.tenant == self._tenant,
-            documents.c.source == source,
-            documents.c.parent_id.is_not(None),
-            documents.c.unread != "",
-            documents.c.decided_by != decided_by,
-        )
+    def known(self, source: str, today: Today = Today()) -> list[KnownItem]:  # noqa: B008  frozen
+        """Every item of a source, see `rag.stores.catalog_known`."""
         with self._catalog.reading() as connection:
-            items = {
-                row.id: KnownItem(
-                    row.id,
-                    row.item_id,
-                    row.uri,
-                    _token(row.change_token, row.read_by == read_by and row.decided in ("", decided_by)),
-                    row.reference,
-                )
-                for row in connection.execute(current)
-            }
-            for parent in set(connection.execute(improvable.union(partly_read)).scalars()) & items.keys():
-                items[parent] = replace(items[parent], change_token="")
-            for row in connection.execute(refused):
-                again = row.reason in PASSING and row.attempts < MOST_ATTEMPTS
-                token = _token(row.change_token, row.decided_by == decided_by and not again)
-                items[row.document_id] = KnownItem(
-                    row.document_id, row.item_id, row.uri, token, row.reference, refused=True
-                )
-        return sorted(items.values(), key=lambda each: each.item_id)
+            return known_items(connection, self._tenant, source, today)
 
     def listed(self, document_id: str) -> ListedItem | None:
         """What a source listed a current document as; None for a file inside another one, and where there is none."""
@@ -427,13 +364,6 @@ _CHANGE_PLACE = (
     .where(acls.c.id == bindparam("identifier"))
     .values({each: bindparam(each) for each in ("allow", "deny", "origin", "problem", "changed_at")})
 )
-_DECIDED = case((documents.c.unread == "", ""), else_=documents.c.decided_by).label("decided")
-_KNOWN_OF_DOCUMENT = (documents.c.id, documents.c.item_id, documents.c.uri, documents.c.change_token)
-_KNOWN_OF_REFUSAL = (refusals.c.document_id, refusals.c.item_id, refusals.c.uri, refusals.c.change_token)
-
-
-def _token(change_token: str, still_holds: bool) -> str:
-    return change_token if still_holds else ""
 
 
 def _families(connection: Connection, document_ids: Sequence[str]) -> Sequence[str]:

@@ -24,6 +24,7 @@ from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
+from rag.stores.catalog_known import Today
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_schema import audit, metadata
 from rag.stores.catalog_status import CatalogStatus
@@ -160,8 +161,8 @@ def test_a_new_version_takes_out_what_is_no_longer_inside_it(writer, reader, cat
 
 def test_ft_11_a_document_with_something_inside_that_other_parsers_refused_is_tried_again(writer) -> None:
     writer.commit([family("a", refused=("b",))])
-    assert [each.change_token for each in writer.known(SOURCE, "a parser")] == ["1"]
-    assert [each.change_token for each in writer.known(SOURCE, "a better parser")] == [""]
+    assert [each.change_token for each in writer.known(SOURCE, Today("a parser"))] == ["1"]
+    assert [each.change_token for each in writer.known(SOURCE, Today("a better parser"))] == [""]
 
 
 def test_many_documents_move_in_short_transactions_and_few_tasks(writer, reader) -> None:
@@ -190,7 +191,10 @@ def test_ft_11_a_refusal_that_something_else_decided_asks_for_another_attempt(wr
     for name, decided_by in (("a", "old limits"), ("b", "limits")):
         reason = RefusalReason.TOO_LARGE
         writer.refuse(Refusal(name, SOURCE, name, f"file://share/{name}", "1", place, reason, "", decided_by))
-    assert [(each.item_id, each.change_token) for each in writer.known(SOURCE, "limits")] == [("a", ""), ("b", "1")]
+    assert [(each.item_id, each.change_token) for each in writer.known(SOURCE, Today("limits"))] == [
+        ("a", ""),
+        ("b", "1"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +205,11 @@ def test_ft_11_what_met_a_limit_is_tried_once_more_and_then_believed(writer, rea
     refusal = Refusal("d", SOURCE, "a", "file://share/a", "1", acl_id(TENANT, SOURCE, "none"), reason, "", "limits")
     for attempt in range(1, 4):
         writer.refuse(refusal)
-        assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempt < attempts else "1"]
+        assert [each.change_token for each in writer.known(SOURCE, Today("limits"))] == [
+            "" if attempt < attempts else "1"
+        ]
     writer.refuse(replace(refusal, change_token="2"))
-    assert [each.change_token for each in writer.known(SOURCE, "limits")] == ["" if attempts > 1 else "2"]
+    assert [each.change_token for each in writer.known(SOURCE, Today("limits"))] == ["" if attempts > 1 else "2"]
 
 
 def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:

@@ -26,6 +26,7 @@ from rag.errors import (
 )
 from rag.ports import OnProgress, Stored, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_known import Today
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
@@ -90,8 +91,7 @@ class World:
                 parse_lines,
                 chunker_by_line(),
                 GermanOrEnglish(),
-                decided_by=self.decided_by,
-                read_by=self.read_by,
+                today=Today(self.decided_by, self.read_by),
                 clock=self.clock,
             ),
         )
