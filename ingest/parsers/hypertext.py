@@ -19,8 +19,9 @@ from unstructured.partition.text_type import is_bulleted_text
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
 from ingest.parsers.kinds import FileKind
-from ingest.parsers.plain import text_of
+from ingest.parsers.plain import paragraphs, text_of
 from ingest.parsers.properties import Properties, iso_time
+from ingest.parsers.reach import READ_AS_PLAIN, is_tangled_markdown
 from ingest.parsers.tables import html_table_text
 
 NO_LANGUAGE = [""]  # switches its own language detection off; ours works on finished chunks
@@ -48,7 +49,10 @@ class HtmlParser:
 class MarkdownParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """As the rendered page; front matter is left out."""
-        found = _read(partition_md, text=FRONT_MATTER.sub("", text_of(data).lstrip("\ufeff")))
+        text = FRONT_MATTER.sub("", text_of(data).lstrip("\ufeff"))
+        if is_tangled_markdown(text):
+            return Extraction("", paragraphs(text), FileKind.MARKDOWN, notices=(READ_AS_PLAIN,))
+        found = _read(partition_md, text=text)
         return Extraction("", tuple(_element(each) for each in found), FileKind.MARKDOWN)
 
 

@@ -11,8 +11,9 @@ from docutils.utils import Reporter  # type: ignore[import-untyped]
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
 from ingest.parsers.kinds import FileKind
-from ingest.parsers.plain import text_of
+from ingest.parsers.plain import paragraphs, text_of
 from ingest.parsers.properties import Properties, iso_time
+from ingest.parsers.reach import MAX_LINE_CHARS, READ_AS_PLAIN, is_tangled_restructured
 from ingest.parsers.tables import table_text
 
 SETTINGS = {
@@ -22,7 +23,7 @@ SETTINGS = {
     "report_level": Reporter.SEVERE_LEVEL + 1,
     "halt_level": Reporter.SEVERE_LEVEL + 1,
     "warning_stream": False,
-    "line_length_limit": 1_000_000,
+    "line_length_limit": MAX_LINE_CHARS,
     "syntax_highlight": "none",
 }
 MARKUP_ONLY = (
@@ -40,8 +41,11 @@ TEXTS = (nodes.paragraph, nodes.literal_block, nodes.doctest_block, nodes.line_b
 class RestructuredParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """Headings by section, paragraphs, lists, tables; directives that only Sphinx knows stay as written."""
+        text = text_of(data)
+        if is_tangled_restructured(text):
+            return Extraction("", paragraphs(text), FileKind.RESTRUCTURED, notices=(READ_AS_PLAIN,))
         with damage("the document"):
-            tree = publish_doctree(text_of(data), settings_overrides=SETTINGS)
+            tree = publish_doctree(text, settings_overrides=SETTINGS)
             elements = tuple(_elements(tree, 1))
         author = next(iter(tree.findall(nodes.author)), None)
         date = next(iter(tree.findall(nodes.date)), None)

@@ -18,6 +18,7 @@ from ingest.parsers.detection import detect
 from ingest.parsers.image import frame_pixels
 from ingest.parsers.kinds import FileKind
 from ingest.parsers.layout import Block, Line, Rect, Sheet, without_running_heads
+from ingest.parsers.reach import READ_AS_PLAIN
 from ingest.parsers.registry import parse
 from ingest.parsers.structure import joined
 from rag.errors import DocumentRefused, RefusalReason
@@ -255,6 +256,52 @@ def test_in_13_a_picture_like_a_thread_is_drawn_within_bounds(size: tuple[int, i
 READ: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "HTML, one long attribute": (lambda: b"<html><head><meta " + b"a" * 99_000 + b"><body><p>x", "a.html", "x"),
 }
+
+
+PLAIN: dict[str, tuple[str, str]] = {
+    "brackets that never end": ("[" * 20_000, "a.md"),
+    "brackets in brackets": ("[" * 9_000 + "]" * 9_000, "a.md"),
+    "links that never end": ("[a](" * 9_000, "a.md"),
+    "tags that never end": ("<a " * 20_000, "a.md"),
+    "sections that are no markup": ("<![CDATA[" * 4_000, "a.md"),
+    "code that never ends": ("```a\n" * 20_000, "a.md"),
+    "headings only": ("# a\n" * 20_000, "a.md"),
+    "rules only": ("a\n\n- - -\n\n" * 20_000, "a.md"),
+    "much of it": (("Ein Satz. " * 300 + "\n\n") * 1_400, "a.md"),
+    "emphasis that never ends": ("*a **b `c ``d " * 20_000, "a.rst"),
+    "references to nothing": ("a_ " * 30_000, "a.rst"),
+    "a name for a long text": ("|a| " * 20_000 + "\n\n.. |a| replace:: " + "x " * 100, "a.rst"),
+    "sections only": ("".join(f"a{i}\n=====\n\n" for i in range(10_000)), "a.rst"),
+    "a table of a line": ("= " * 10_000 + "\n" + "a " * 10_000 + "\n" + "= " * 10_000, "a.rst"),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_in_04_markup_that_takes_a_reader_too_long_is_read_as_plain_text(case: str) -> None:
+    text, name = PLAIN[case]
+    with cheaply():
+        found = parse(text.encode(), name)
+    assert found.notices == (READ_AS_PLAIN,)
+    assert extracted_text(found)[0].split() == clean(text).split()
+
+
+LINKS = "".join(
+    f"* [name {i}](https://a.example/{i}) - *some* `text`, **bold** [x] (y) and <br> a < b\n" for i in range(3_000)
+)
+CODE = "```cpp\n" + "std::cout << a[i] << f(b);\nif (a <b) {\n\n" * 100 + "```\n"
+REFERENCES = "".join(
+    f"* `name {i} <https://a.example/{i}>`_ has ``code`` and *words*, see :ref:`a` or |b|.\n" for i in range(1_000)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(LINKS, "a.md"), (CODE * 20, "a.md"), (REFERENCES, "a.rst"), ("A::\n\n  **argv, *a, `b\n\n" * 900, "a.rst")],
+)
+def test_much_ordinary_markup_is_read_as_what_it_is(text: str, name: str) -> None:
+    found = parse(text.encode(), name)
+    assert found.notices == ()
+    assert len(found.elements) > 10
 
 
 @pytest.mark.parametrize("case", READ)
