@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, Select, select
@@ -39,14 +40,14 @@ class Today:
 
 
 def known_items(connection: Connection, tenant: str, source: str, today: Today) -> list[KnownItem]:
-    """Every item of a source that is current or was refused, in order of its id. A refusal counts where there is one."""
-    improvable = set(connection.execute(_improvable_inside(tenant, source, today)).scalars())
+    """Every item of a source that is current or was refused, by its id. A refusal counts where there is one."""
+    improvable = {row.parent_id for row in connection.execute(_improvable_inside(tenant, source, today))}
     found = {row.id: _current(row, today, improvable) for row in connection.execute(_currents(tenant, source))}
     found |= {row.document_id: _refused(row, today) for row in connection.execute(_refusals(tenant, source))}
     return sorted(found.values(), key=lambda each: each.item_id)
 
 
-def _current(row: Row[tuple[object, ...]], today: Today, improvable: set[str | None]) -> KnownItem:
+def _current(row: Row[tuple[object, ...]], today: Today, improvable: Container[str]) -> KnownItem:
     left_out_by_others = row.unread and row.decided_by != today.decided_by
     again = row.read_by != today.read_by or left_out_by_others or row.id in improvable
     return KnownItem(row.id, row.item_id, "" if again else row.change_token, row.reference)
@@ -77,7 +78,7 @@ def _refusals(tenant: str, source: str) -> Select[tuple[object, ...]]:
     )
 
 
-def _improvable_inside(tenant: str, source: str, today: Today) -> Select[tuple[str | None]]:
+def _improvable_inside(tenant: str, source: str, today: Today) -> Select[tuple[object, ...]]:
     """Items with a file inside that something else refused, or left out a part of."""
     refused, partly = (
         select(table.c.parent_id).where(
