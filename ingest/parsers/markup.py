@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from lxml import etree  # type: ignore[import-untyped]
@@ -10,6 +11,7 @@ from lxml import etree  # type: ignore[import-untyped]
 from ingest.parsers.damage import damage, damaged
 
 Node = Any  # lxml has no types
+MAX_ATTRIBUTES = 1_000
 STRICT = b"http://purl.oclc.org/ooxml/"
 STRICT_TO_TRANSITIONAL = (
     (
@@ -60,7 +62,14 @@ def local_name(node: Node) -> str:
 
 def attribute(node: Node, name: str) -> str:
     """The attribute `name` of whatever namespace; empty where it is not given."""
-    return next((value for key, value in node.attrib.items() if key.rpartition("}")[2] == name), "")
+    key = next((key for key in node.attrib if key.rpartition("}")[2] == name), None)
+    return "" if key is None else node.get(key, "")
+
+
+def attributes(node: Node) -> Iterator[tuple[str, str]]:
+    """The first `MAX_ATTRIBUTES` with their names: lxml looks for each value from the first attribute on."""
+    for key in islice(node.attrib, MAX_ATTRIBUTES):
+        yield key.rpartition("}")[2], node.get(key, "")
 
 
 def text_content(node: Node) -> str:

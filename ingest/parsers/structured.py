@@ -9,7 +9,7 @@ from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damaged
 from ingest.parsers.hypertext import html_extraction
 from ingest.parsers.kinds import FileKind
-from ingest.parsers.markup import Node, attribute, local_name, parse_xml, text_content
+from ingest.parsers.markup import Node, attribute, attributes, local_name, parse_xml, text_content
 from ingest.parsers.opendocument import flat_document
 from ingest.parsers.plain import paragraphs, text_of
 from ingest.parsers.tables import table_text
@@ -173,4 +173,4 @@ def _leaf(node: Node) -> str:
 
 
 def _attributes(node: Node) -> str:
-    return ", ".join(f"{key.rpartition('}')[2]}: {value}" for key, value in node.attrib.items() if value.strip())
+    return ", ".join(f"{key}: {value}" for key, value in attributes(node) if value.strip())

@@ -169,6 +169,12 @@ COUNTED: dict[str, tuple[Callable[[], bytes], str, int, int]] = {
         7,
         300,
     ),
+    "an element of many attributes": (
+        lambda: b"<?xml version='1.0'?><a><b " + b" ".join(b"a%d='x'" % i for i in range(80_000)) + b"/><c>y</c></a>",
+        "a.xml",
+        1,
+        10_000,
+    ),
     "one comment for a whole sheet": (lambda: commented("A1:XFD1048576"), "a.xlsx", 6, 300),
 }  # fmt: skip
 
