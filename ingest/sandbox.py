@@ -30,7 +30,7 @@ from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receiv
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
-PARSERS = "2"
+PARSERS = "3"
 """Raised when parsers learn to read more: what they refused before is then read again."""
 
 MEMORY_BYTES = 1_500_000_000
