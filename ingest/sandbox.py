@@ -31,7 +31,7 @@ from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
 PARSERS = "3"
-"""Raised when parsers learn to read more: what they refused before is then read again."""
+"""Raised when parsers read or refuse differently than before: everything is then read again, by the next sync."""
 
 MEMORY_BYTES = 1_500_000_000
 DOCUMENTS_A_CHILD = 200

@@ -34,24 +34,20 @@ class ZipParser:
     def parse(self, data: bytes, name: str) -> Extraction:
         """The list of members as text; the members themselves as attachments.
 
-        Members that climb out, links and devices are left out, and those that are damaged, locked or too many; the list
-        says so (IN-03, IN-04).
+        Members that climb out, links and devices are left out, and those that are damaged or too many; the list says so
+        (IN-03, IN-04). Whoever locked one member meant the archive to be locked.
         """
         files = Attachments()
         with Package(data) as package:
             _refuse_shared_bytes(package)
+            if any(map(is_encrypted, package.members)):
+                raise encrypted("files in it are protected by a password")
             for member in package.members:
                 if reason := _unfit(member.filename) or _unfit_zip(member):
                     files.leave_out(member.filename, reason)
                 elif not member.is_dir() and _is_content(member.filename):
-                    files.take(member.filename, partial(_member, package, member), member.file_size)
+                    files.take(member.filename, partial(package.read, member), member.file_size)
         return _listed(files, FileKind.ZIP)
-
-
-def _member(package: Package, member: ZipInfo) -> bytes:
-    if is_encrypted(member):
-        raise encrypted("files in it are protected by a password")
-    return package.read(member)
 
 
 def _refuse_shared_bytes(package: Package) -> None:
