@@ -129,29 +129,29 @@ class Ingestion:
         self._go_on()
         listing = connector.list(self._catalog.cursor(source) or "")
         self._go_on()
-        todo = self._plan(source, listing, confirm_deletions=confirm_deletions)
+        planned = self._plan(source, listing, confirm_deletions=confirm_deletions)
         report = SyncReport(
             source,
             listed=len(listing.items),
-            unchanged=todo.unchanged,
-            still_refused=todo.still_refused,
-            rights_changed=len({each.reference for each in todo.access}),
-            moved=len(todo.regoverned),
-            deleted=len(todo.gone),
-            unavailable=todo.unavailable,
-            unconfirmed=todo.unconfirmed,
+            unchanged=planned.unchanged,
+            still_refused=planned.still_refused,
+            rights_changed=len({each.reference for each in planned.access}),
+            moved=len(planned.regoverned),
+            deleted=len(planned.gone),
+            unavailable=planned.unavailable,
+            unconfirmed=planned.unconfirmed,
             problems=listing.problems,
         )
         self._catalog.begin(source, type(connector).__name__, root)
-        self._set_places(source, listing, todo.tightening)
+        self._set_places(source, listing, planned.tightening)
         self._catalog.regovern(
-            {each.document_id: acl_id(self._tenant, source, each.reference) for each in todo.regoverned}
+            {each.document_id: acl_id(self._tenant, source, each.reference) for each in planned.regoverned}
         )
-        self._catalog.remove(todo.gone)
-        self._set_places(source, listing, todo.loosening)
+        self._catalog.remove(planned.gone)
+        self._set_places(source, listing, planned.loosening)
         self._name_origins(source, listing)
         self.follow()
-        self._read_and_write(connector, (*(each.item for each in todo.changed), *todo.new), report, progress)
+        self._read_and_write(connector, (*(each.item for each in planned.changed), *planned.new), report, progress)
         self.follow()
         self._index.settle()
         self._catalog.forget_places(source, listing.access)

@@ -386,6 +386,8 @@ def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, ca
         lose_lease(catalog, catalog_url)
         with other.lease("writing"):
             questions.submit(CatalogAudit(catalog).record, record).result()
+    with catalog.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(audit)).scalar_one() == 1
 
 
 def test_a_lease_leaves_no_transaction_open_that_a_server_could_end(catalog, catalog_url) -> None:
@@ -415,8 +417,11 @@ def test_the_migrations_make_the_schema_that_the_code_uses(catalog) -> None:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_opening_again_migrates_nothing(catalog_url, catalog) -> None:
+def test_opening_again_migrates_nothing(catalog_url, catalog, monkeypatch) -> None:
+    migrated: list[Catalog] = []
+    monkeypatch.setattr(Catalog, "_migrate", migrated.append)
     Catalog.open(catalog_url).close()
+    assert migrated == []
 
 
 def test_an_error_never_carries_parameters(catalog, writer) -> None:

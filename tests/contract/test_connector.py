@@ -309,7 +309,7 @@ def test_a_change_between_the_first_sync_and_the_watch_is_not_waited_for(world: 
     hints = iter(world.connector.watch(stop, 3600))
     next(hints)
     world.grant("sales", [], [])
-    next(hints)
+    assert next(hints) is None, "and not the end, which `stop` would bring"
 
 
 def test_a_right_taken_away_while_a_new_folder_is_taken_in_is_not_waited_for(
@@ -321,7 +321,7 @@ def test_a_right_taken_away_while_a_new_folder_is_taken_in_is_not_waited_for(
     world.put("new/plan.txt", b"plan")
     next(hints)
     world.grant("sales", [], [])  # while the sync of the new folder runs
-    next(hints)
+    assert next(hints) is None, "and not the end, which `stop` would bring"
 
 
 def test_a_watch_hints_again_and_again_even_if_nothing_happens_and_ends_when_told(world: World) -> None:

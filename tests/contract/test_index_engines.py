@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -372,7 +373,8 @@ def test_sc_07_a_server_that_would_ignore_the_idf_corpus_is_refused(version: str
 
 @pytest.mark.parametrize("version", ["1.19.0", "1.20.3-dev", "2.0.0"])
 def test_newer_servers_are_accepted(version: str) -> None:
-    QdrantIndex.open(OfVersion(version), "collection", PROFILE).close()
+    with closing(QdrantIndex.open(OfVersion(version), "collection", PROFILE)) as index:
+        assert isinstance(index, QdrantIndex)
 
 
 def test_a_collection_that_does_not_say_what_it_was_built_with_is_refused() -> None:

@@ -118,8 +118,9 @@ def test_a_sync_that_cannot_be_done_now_is_done_later() -> None:
 
 
 def test_watching_that_was_told_to_stop_ends_in_peace() -> None:
-    stop = threading.Event()
-    watch([Blinking("share", 9)], stopping_after(1, stop), stop)
+    stop, source = threading.Event(), Blinking("share", 9)
+    watch([source], stopping_after(1, stop), stop)
+    assert stop.is_set()
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def test_what_reaches_out_knows_no_secret_and_no_document() -> None:
 
 def test_kustos_accepts_the_settings_of_both_of_its_services() -> None:
     for name in ("kustos", "sync"):
-        Settings.from_mapping(COMPOSE["services"][name]["environment"])
+        settings = Settings.from_mapping(COMPOSE["services"][name]["environment"])
+        assert settings.catalog_url.startswith("postgresql"), name
 
 
 def test_both_get_the_time_to_stop_that_they_may_take() -> None:

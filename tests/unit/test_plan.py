@@ -36,83 +36,85 @@ def plan_one(document: KnownDocument, before: Mapping[str, Acl], now: Item, afte
     return plan([document], before, listing([now], after))
 
 
-def is_empty(todo: Plan) -> bool:
+def is_empty(planned: Plan) -> bool:
     """Whether there is nothing to do."""
-    return not (todo.access or todo.regoverned or todo.gone or todo.changed or todo.new)
+    return not (planned.access or planned.regoverned or planned.gone or planned.changed or planned.new)
 
 
 ROOT = {"folder:.": Acl.of({A})}
 
 
 def test_an_unchanged_listing_needs_nothing() -> None:
-    todo = plan_one(known("x"), ROOT, item("x"), ROOT)
-    assert is_empty(todo)
-    assert todo.unchanged == 1
+    planned = plan_one(known("x"), ROOT, item("x"), ROOT)
+    assert is_empty(planned)
+    assert planned.unchanged == 1
 
 
 def test_changed_content_under_the_same_rights_is_read_again_while_the_old_version_stays() -> None:
-    todo = plan_one(known("x"), ROOT, item("x", "2"), ROOT)
-    assert [each.document_id for each in todo.changed] == ["id of x"]
-    assert not todo.gone
+    planned = plan_one(known("x"), ROOT, item("x", "2"), ROOT)
+    assert [each.document_id for each in planned.changed] == ["id of x"]
+    assert not planned.gone
 
 
 def test_an_unchanged_document_under_another_place_is_moved_and_not_read() -> None:
     after = {**ROOT, "folder:b": Acl.of({B})}
-    todo = plan_one(known("x"), ROOT, item("x", place="folder:b"), after)
-    assert todo.regoverned == (Regoverned("id of x", "folder:b"),)
-    assert not todo.changed
-    assert not todo.new
+    planned = plan_one(known("x"), ROOT, item("x", place="folder:b"), after)
+    assert planned.regoverned == (Regoverned("id of x", "folder:b"),)
+    assert not planned.changed
+    assert not planned.new
 
 
 def test_a_right_taken_away_is_one_row_however_many_documents_it_affects() -> None:
     names = [str(number) for number in range(500)]
-    todo = plan([known(each) for each in names], ROOT, listing([item(each) for each in names], {"folder:.": Acl.of()}))
-    assert [(each.reference, each.acl) for each in todo.tightening] == [("folder:.", Acl.nobody())]
-    assert not todo.regoverned
-    assert todo.unchanged == 500
+    planned = plan(
+        [known(each) for each in names], ROOT, listing([item(each) for each in names], {"folder:.": Acl.of()})
+    )
+    assert [(each.reference, each.acl) for each in planned.tightening] == [("folder:.", Acl.nobody())]
+    assert not planned.regoverned
+    assert planned.unchanged == 500
 
 
 def test_rights_that_change_hands_shrink_first_and_grow_later() -> None:
-    todo = plan_one(known("x"), {"folder:.": Acl.of({A, B})}, item("x"), {"folder:.": Acl.of({B, C})})
-    assert [each.acl for each in todo.tightening] == [Acl.of({B})]
-    assert [each.acl for each in todo.loosening] == [Acl.of({B, C})]
+    planned = plan_one(known("x"), {"folder:.": Acl.of({A, B})}, item("x"), {"folder:.": Acl.of({B, C})})
+    assert [each.acl for each in planned.tightening] == [Acl.of({B})]
+    assert [each.acl for each in planned.loosening] == [Acl.of({B, C})]
 
 
 def test_a_place_that_the_source_no_longer_has_becomes_nobodys() -> None:
-    todo = plan([], {"folder:old": Acl.of({A})}, listing([], {}))
-    assert [(each.reference, each.acl) for each in todo.tightening] == [("folder:old", Acl.nobody())]
+    planned = plan([], {"folder:old": Acl.of({A})}, listing([], {}))
+    assert [(each.reference, each.acl) for each in planned.tightening] == [("folder:old", Acl.nobody())]
 
 
 def test_an_item_whose_place_the_listing_does_not_know_belongs_to_nobody() -> None:
-    todo = plan([], {}, listing([item("x", place="folder:lost")], {}))
-    assert [(each.reference, each.acl) for each in todo.access] == [("folder:lost", Acl.nobody())]
+    planned = plan([], {}, listing([item("x", place="folder:lost")], {}))
+    assert [(each.reference, each.acl) for each in planned.access] == [("folder:lost", Acl.nobody())]
 
 
 def test_rc_13_content_replaced_together_with_its_rights_drops_the_old_version_first() -> None:
     secret = {"file:x": Acl.of({A}), **ROOT}
-    todo = plan_one(known("x", place="file:x"), secret, item("x", "2"), {"folder:.": Acl.of({A, B})})
-    assert todo.gone == ("id of x",)
-    assert [each.item_id for each in todo.new] == ["x"]
-    assert not todo.changed
-    assert not todo.regoverned
+    planned = plan_one(known("x", place="file:x"), secret, item("x", "2"), {"folder:.": Acl.of({A, B})})
+    assert planned.gone == ("id of x",)
+    assert [each.item_id for each in planned.new] == ["x"]
+    assert not planned.changed
+    assert not planned.regoverned
 
 
 def test_rc_13_an_old_version_behind_a_refusal_is_dropped_before_its_place_opens() -> None:
-    todo = plan_one(known("x", refused=True), ROOT, item("x"), {"folder:.": Acl.of({A, B})})
-    assert todo.gone == ("id of x",)
-    assert [each.item_id for each in todo.new] == ["x"]
+    planned = plan_one(known("x", refused=True), ROOT, item("x"), {"folder:.": Acl.of({A, B})})
+    assert planned.gone == ("id of x",)
+    assert [each.item_id for each in planned.new] == ["x"]
 
 
 def test_rc_13_an_item_deleted_and_another_created_are_two_documents() -> None:
-    todo = plan([known("old")], ROOT, listing([item("new")], ROOT))
-    assert todo.gone == ("id of old",)
-    assert [each.item_id for each in todo.new] == ["new"]
+    planned = plan([known("old")], ROOT, listing([item("new")], ROOT))
+    assert planned.gone == ("id of old",)
+    assert [each.item_id for each in planned.new] == ["new"]
 
 
 def test_changed_content_under_narrower_rights_keeps_the_old_version_for_those_who_still_may() -> None:
-    todo = plan_one(known("x"), {"folder:.": Acl.of({A, B})}, item("x", "2"), ROOT)
-    assert [each.document_id for each in todo.changed] == ["id of x"]
-    assert not todo.gone
+    planned = plan_one(known("x"), {"folder:.": Acl.of({A, B})}, item("x", "2"), ROOT)
+    assert [each.document_id for each in planned.changed] == ["id of x"]
+    assert not planned.gone
 
 
 def test_a_refused_document_is_not_tried_again_until_it_changes() -> None:
@@ -122,10 +124,10 @@ def test_a_refused_document_is_not_tried_again_until_it_changes() -> None:
 
 def test_what_could_not_be_listed_is_kept_and_shown_to_nobody() -> None:
     after = {**ROOT, "folder:a": Acl.nobody()}
-    todo = plan([known("a/x"), known("b")], ROOT, listing([item("b")], after, {"a/": "folder:a"}))
-    assert todo.regoverned == (Regoverned("id of a/x", "folder:a"),)
-    assert not todo.gone
-    assert todo.unavailable == 1
+    planned = plan([known("a/x"), known("b")], ROOT, listing([item("b")], after, {"a/": "folder:a"}))
+    assert planned.regoverned == (Regoverned("id of a/x", "folder:a"),)
+    assert not planned.gone
+    assert planned.unavailable == 1
 
 
 # --- mass deletions -----------------------------------------------------------------------------------------------
@@ -134,32 +136,32 @@ MANY = [str(number) for number in range(30)]
 
 
 def test_ft_14_a_mass_deletion_waits_for_a_confirmation_and_shows_the_documents_to_nobody() -> None:
-    todo = plan([known(each) for each in MANY], ROOT, listing([item("0")], ROOT))
-    assert not todo.gone
-    assert todo.unconfirmed == 29
-    assert {each.reference for each in todo.regoverned} == {UNCONFIRMED}
-    assert [each.acl for each in todo.tightening if each.reference == UNCONFIRMED] == [Acl.nobody()]
+    planned = plan([known(each) for each in MANY], ROOT, listing([item("0")], ROOT))
+    assert not planned.gone
+    assert planned.unconfirmed == 29
+    assert {each.reference for each in planned.regoverned} == {UNCONFIRMED}
+    assert [each.acl for each in planned.tightening if each.reference == UNCONFIRMED] == [Acl.nobody()]
 
 
 def test_ft_14_a_confirmed_mass_deletion_deletes() -> None:
-    todo = plan([known(each) for each in MANY], ROOT, listing([item("0")], ROOT), confirm_deletions=True)
-    assert len(todo.gone) == 29
-    assert not todo.unconfirmed
+    planned = plan([known(each) for each in MANY], ROOT, listing([item("0")], ROOT), confirm_deletions=True)
+    assert len(planned.gone) == 29
+    assert not planned.unconfirmed
 
 
 def test_ft_14_time_and_new_documents_do_not_replace_the_confirmation() -> None:
     waiting = [known(each, place=UNCONFIRMED) for each in MANY]
     fresh = [f"new {number}" for number in range(100)]
-    todo = plan([*waiting, *map(known, fresh)], ROOT, listing([item(each) for each in fresh], ROOT))
-    assert not todo.gone
-    assert todo.unconfirmed == 30
+    planned = plan([*waiting, *map(known, fresh)], ROOT, listing([item(each) for each in fresh], ROOT))
+    assert not planned.gone
+    assert planned.unconfirmed == 30
 
 
 def test_ft_14_what_waited_for_a_confirmation_and_comes_back_is_not_read_again() -> None:
     waiting = [known(each, place=UNCONFIRMED) for each in MANY]
-    todo = plan(waiting, {**ROOT, UNCONFIRMED: Acl.nobody()}, listing([item(each) for each in MANY], ROOT))
-    assert len(todo.regoverned) == 30
-    assert (todo.changed, todo.new, todo.gone) == ((), (), ())
+    planned = plan(waiting, {**ROOT, UNCONFIRMED: Acl.nobody()}, listing([item(each) for each in MANY], ROOT))
+    assert len(planned.regoverned) == 30
+    assert (planned.changed, planned.new, planned.gone) == ((), (), ())
 
 
 def test_ft_14_half_of_the_documents_or_a_handful_may_go_without_asking() -> None:
@@ -202,20 +204,20 @@ class Catalog:
     def readers(self, item_id: str) -> set[frozenset[Principal]]:
         return readers(self.access.get(self.documents[item_id].place, Acl.nobody()))
 
-    def carry_out(self, todo: Plan, unreadable: frozenset[str]) -> Iterator[str]:
-        for change in todo.tightening:
+    def carry_out(self, planned: Plan, unreadable: frozenset[str]) -> Iterator[str]:
+        for change in planned.tightening:
             self.access[change.reference] = change.acl
             yield "rights"
-        for move in todo.regoverned:
+        for move in planned.regoverned:
             self.documents[move.document_id.removeprefix("id of ")].place = move.reference
             yield "rights"
-        for document in todo.gone:
+        for document in planned.gone:
             del self.documents[document.removeprefix("id of ")]
             yield "gone"
-        for change in todo.loosening:
+        for change in planned.loosening:
             self.access[change.reference] = change.acl
             yield "loosening"
-        for each in (*(changed.item for changed in todo.changed), *todo.new):
+        for each in (*(changed.item for changed in planned.changed), *planned.new):
             self._read(each, refused=each.item_id in unreadable)
             yield "content"
 
@@ -282,9 +284,9 @@ def test_at_no_step_does_anybody_see_what_neither_he_had_nor_the_listing_gives(h
     catalog = Catalog()
     for sync in history:
         now = sync.now
-        todo = plan(catalog.known(), catalog.access, now, confirm_deletions=sync.confirmed)
+        planned = plan(catalog.known(), catalog.access, now, confirm_deletions=sync.confirmed)
         before = {each: (held.content, catalog.readers(each)) for each, held in catalog.documents.items()}
-        for number, step in enumerate(chain(catalog.carry_out(todo, sync.unreadable), ["done"])):
+        for number, step in enumerate(chain(catalog.carry_out(planned, sync.unreadable), ["done"])):
             catalog.check(step, before, now)
             if number == sync.crash_after:
                 break
@@ -295,8 +297,8 @@ def test_a_plan_carried_out_makes_the_catalog_equal_to_the_listing(history: list
     catalog = Catalog()
     for now in history:
         kept = [each for each in catalog.documents if now.unavailable_place(each)]
-        todo = plan(catalog.known(), catalog.access, now, confirm_deletions=True)
-        for _ in catalog.carry_out(todo, frozenset()):
+        planned = plan(catalog.known(), catalog.access, now, confirm_deletions=True)
+        for _ in catalog.carry_out(planned, frozenset()):
             pass
         listed = {each.item_id: each for each in now.items}
         assert set(catalog.documents) == {*listed, *kept}
@@ -313,11 +315,11 @@ def test_every_step_that_takes_away_comes_before_every_step_that_gives_or_reads(
     catalog = Catalog()
     for _ in catalog.carry_out(plan([], {}, before), frozenset()):
         pass
-    todo = plan(catalog.known(), catalog.access, now)
-    order = list(catalog.carry_out(todo, frozenset()))
+    planned = plan(catalog.known(), catalog.access, now)
+    order = list(catalog.carry_out(planned, frozenset()))
     assert order == sorted(order, key=["rights", "gone", "loosening", "content"].index)
-    assert all(change.tightening for change in todo.tightening)
-    assert not any(change.tightening for change in todo.loosening)
+    assert all(change.tightening for change in planned.tightening)
+    assert not any(change.tightening for change in planned.loosening)
 
 
 @given(acls, acls)
