@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from connectors.base import Connector, Item, Listing, Problem
-from ingest.plan import AccessChange, KnownDocument, Plan, plan
+from ingest.plan import AccessChange, Plan, plan
 from ingest.progress import Silent, SyncProgress
 from ingest.read_ahead import ReadAhead
 from ingest.reading import DocumentReader
@@ -203,10 +203,7 @@ class Ingestion:
             )
 
     def _plan(self, source: str, listing: Listing, *, confirm_deletions: bool) -> Plan:
-        known = [
-            KnownDocument(each.document_id, each.item_id, each.change_token, each.acl_reference, each.refused)
-            for each in self._catalog.known(source, self._reader.today)
-        ]
+        known = self._catalog.known(source, self._reader.today)
         return plan(known, self._catalog.places(source), listing, confirm_deletions=confirm_deletions)
 
     def _set_places(self, source: str, listing: Listing, changes: Iterable[AccessChange]) -> None:

@@ -17,28 +17,12 @@ from dataclasses import dataclass, field
 
 from connectors.base import Item, Listing
 from rag.access.acl import Acl
+from rag.documents import KnownItem
 
 UNCONFIRMED = "unconfirmed-deletion"
 """Reference of the place that holds documents whose deletion waits for a confirmation. Nobody reads there."""
 
 _FEW = 10  # so many documents may always vanish; small sources could hardly be tidied otherwise
-
-
-@dataclass(frozen=True, slots=True)
-class KnownDocument:
-    """A document as the catalog has it.
-
-    Attributes:
-        change_token: of the listing that its last attempt was made for; "" asks for another attempt.
-        acl_reference: place that governs it in the catalog.
-        refused: the content listed with `change_token` could not be read; passages, if any, are of an older version.
-    """
-
-    document_id: str
-    item_id: str
-    change_token: str
-    acl_reference: str
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +87,7 @@ class Plan:
 
 
 def plan(
-    known: Iterable[KnownDocument],
+    known: Iterable[KnownItem],
     known_access: Mapping[str, Acl],
     listing: Listing,
     *,
@@ -134,7 +118,7 @@ class _Sorting:
 
     held: Mapping[str, Acl]
     listing: Listing
-    missing: list[KnownDocument] = field(default_factory=list)
+    missing: list[KnownItem] = field(default_factory=list)
     regoverned: list[Regoverned] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
@@ -144,7 +128,7 @@ class _Sorting:
     unavailable: int = 0
     unconfirmed: int = 0
 
-    def add(self, document: KnownDocument, item: Item | None) -> None:
+    def add(self, document: KnownItem, item: Item | None) -> None:
         if item is not None:
             self._listed(document, item)
         elif (place := self.listing.unavailable_place(document.item_id)) is not None:
@@ -153,7 +137,7 @@ class _Sorting:
         else:
             self.missing.append(document)
 
-    def _listed(self, document: KnownDocument, item: Item) -> None:
+    def _listed(self, document: KnownItem, item: Item) -> None:
         differs = document.change_token != item.change_token
         if (differs or document.refused) and not self._only_narrows(document, item):
             self.gone.append(document.document_id)
@@ -167,10 +151,10 @@ class _Sorting:
         elif not moved:
             self.unchanged += 1
 
-    def _only_narrows(self, document: KnownDocument, item: Item) -> bool:
+    def _only_narrows(self, document: KnownItem, item: Item) -> bool:
         return narrows(self.listing.acl(item.acl_reference), self.held[document.acl_reference])
 
-    def _move(self, document: KnownDocument, reference: str) -> bool:
+    def _move(self, document: KnownItem, reference: str) -> bool:
         if document.acl_reference == reference:
             return False
         self.regoverned.append(Regoverned(document.document_id, reference))

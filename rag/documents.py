@@ -139,6 +139,23 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownItem:
+    """A document as the catalog has it.
+
+    Attributes:
+        change_token: of the listing that its last attempt was made for; "" asks for another attempt.
+        acl_reference: place that governs it in the catalog.
+        refused: the content listed with `change_token` could not be read; passages, if any, are of an older version.
+    """
+
+    document_id: str
+    item_id: str
+    change_token: str
+    acl_reference: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A chunk that the gate released to one caller, with what a citation needs."""
 

@@ -7,23 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, Select, select
 
+from rag.documents import KnownItem
 from rag.errors import RefusalReason
 from rag.stores.catalog_schema import acls, documents, refusals
 
 MOST_ATTEMPTS = 2
 PASSING = (RefusalReason.TIME_LIMIT, RefusalReason.MEMORY_LIMIT, RefusalReason.PARSER_FAILED)
 """Reasons that may lie in the machine's load; they are believed when they come again."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownItem:
-    """What the catalog holds of one item of a source. The change token "" asks for another attempt."""
-
-    document_id: str
-    item_id: str
-    change_token: str
-    acl_reference: str
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

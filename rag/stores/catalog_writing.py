@@ -18,10 +18,10 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from rag.access.acl import Acl
-from rag.documents import Chunk, Document, acl_id
+from rag.documents import Chunk, Document, KnownItem, acl_id
 from rag.errors import RefusalReason
 from rag.stores.catalog import Catalog
-from rag.stores.catalog_known import KnownItem, Today, known_items
+from rag.stores.catalog_known import Today, known_items
 from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions

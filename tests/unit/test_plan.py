@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import AccessEntry, Item, Listing
-from ingest.plan import UNCONFIRMED, KnownDocument, Plan, Regoverned, narrows, plan
+from ingest.plan import UNCONFIRMED, Plan, Regoverned, narrows, plan
 from rag.access.acl import Acl, permits
 from rag.access.principals import Principal
+from rag.documents import KnownItem
 
 A, B, C = (Principal(f"kc:r:group:/{name}") for name in "abc")
 READERS = [frozenset(each) for each in chain.from_iterable(combinations((A, B, C), size) for size in (1, 2, 3))]
@@ -28,11 +29,11 @@ def listing(items: Sequence[Item], access: Mapping[str, Acl], unavailable: Mappi
     return Listing(tuple(items), entries, unavailable=unavailable or {})
 
 
-def known(item_id: str, token: str = "1", place: str = "folder:.", *, refused: bool = False) -> KnownDocument:
-    return KnownDocument(f"id of {item_id}", item_id, token, place, refused)
+def known(item_id: str, token: str = "1", place: str = "folder:.", *, refused: bool = False) -> KnownItem:
+    return KnownItem(f"id of {item_id}", item_id, token, place, refused)
 
 
-def plan_one(document: KnownDocument, before: Mapping[str, Acl], now: Item, after: Mapping[str, Acl]) -> Plan:
+def plan_one(document: KnownItem, before: Mapping[str, Acl], now: Item, after: Mapping[str, Acl]) -> Plan:
     return plan([document], before, listing([now], after))
 
 
@@ -195,9 +196,9 @@ class Catalog:
     documents: dict[str, Held] = field(default_factory=dict)
     access: dict[str, Acl] = field(default_factory=dict)
 
-    def known(self) -> list[KnownDocument]:
+    def known(self) -> list[KnownItem]:
         return [
-            KnownDocument(f"id of {item_id}", item_id, held.token, held.place, held.refused)
+            KnownItem(f"id of {item_id}", item_id, held.token, held.place, held.refused)
             for item_id, held in self.documents.items()
         ]
 
