@@ -13,42 +13,49 @@ from rag.errors import Misconfigured
 
 
 class Duty(StrEnum):
-    """What a caller has to bring."""
+    """What a caller has to bring. No duty opens a passage beyond what its holder reads as a reader (RM-15)."""
 
     PUBLIC = "public"  # nothing; such a route holds nothing that depends on documents or on people
     READER = "reader"  # a valid token; what it opens is the gate's decision
-    OPERATOR = "operator"  # this machine's operator key; it opens no passage
+    OPERATOR = "operator"  # runs the service: the role `operator` of our client, or this machine's operator key
+    AUDITOR = "auditor"  # reads the audit: the role `auditor` of our client, and no key
+    EVALUATOR = "evaluator"  # measures on sets that he may read: the role `evaluator` of our client
     DEMO = "demo"  # nothing, but on this machine, from our own page, and only while the demo is on
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One address. `outsider` is the HTTP status that a caller without anything gets."""
+    """One address.
+
+    `outsider` is the HTTP status that a caller without anything gets, `reader` what a signed-in person without any
+    duty gets: 403 where a duty is missing, because the address is no secret; 200 stands for whatever his rights make.
+    """
 
     method: str
     path: str
     duty: Duty
     outsider: int
+    reader: int
 
 
 TABLE = (
-    Row("GET", "/", Duty.PUBLIC, 200),
-    Row("GET", "/static/{name}", Duty.PUBLIC, 200),
-    Row("GET", "/openapi.json", Duty.PUBLIC, 200),
-    Row("GET", "/healthz", Duty.PUBLIC, 200),
-    Row("GET", "/readyz", Duty.PUBLIC, 200),
-    Row("POST", "/v1/search", Duty.READER, 401),
-    Row("POST", "/v1/chat/completions", Duty.READER, 401),
-    Row("GET", "/v1/models", Duty.READER, 401),
-    Row("GET", "/v1/documents", Duty.READER, 401),
-    Row("GET", "/v1/documents/{document_id}", Duty.READER, 401),
-    Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401),
-    Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401),
-    Row("GET", "/v1/operator/status", Duty.OPERATOR, 401),
-    Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401),
-    Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401),
-    Row("GET", "/demo/accounts", Duty.DEMO, 404),
-    Row("POST", "/demo/token", Duty.DEMO, 404),
+    Row("GET", "/", Duty.PUBLIC, 200, 200),
+    Row("GET", "/static/{name}", Duty.PUBLIC, 200, 200),
+    Row("GET", "/openapi.json", Duty.PUBLIC, 200, 200),
+    Row("GET", "/healthz", Duty.PUBLIC, 200, 200),
+    Row("GET", "/readyz", Duty.PUBLIC, 200, 200),
+    Row("POST", "/v1/search", Duty.READER, 401, 200),
+    Row("POST", "/v1/chat/completions", Duty.READER, 401, 200),
+    Row("GET", "/v1/models", Duty.READER, 401, 200),
+    Row("GET", "/v1/documents", Duty.READER, 401, 200),
+    Row("GET", "/v1/documents/{document_id}", Duty.READER, 401, 200),
+    Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401, 200),
+    Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401, 200),
+    Row("GET", "/v1/operator/status", Duty.OPERATOR, 401, 403),
+    Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401, 403),
+    Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),
+    Row("GET", "/demo/accounts", Duty.DEMO, 404, 404),
+    Row("POST", "/demo/token", Duty.DEMO, 404, 404),
 )
 
 

@@ -68,7 +68,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     duty_of("GET", OPENAPI)
-    app.state.kustos, app.state.doors = kustos, Doors(identity, demo_issuer, local)
+    app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local)
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)

@@ -94,6 +94,11 @@ class Identity:
         _check_time(claims, self._clock())
         return _caller(claims, issuer)
 
+    def has_duty(self, caller: Caller, duty: str) -> bool:
+        """Whether the caller has the role of this name at our client; those of other clients do not count (RM-06)."""
+        ours = [each for each in self._issuers.values() if each.tenant == caller.tenant]
+        return any(principals.client_role(each.realm, each.audience, duty) in caller.principals for each in ours)
+
     def _issuer(self, claims: Claims) -> Issuer:
         name = claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None

@@ -50,6 +50,7 @@ class Account:
     about: str
     roles: tuple[str, ...]
     groups: tuple[str, ...]
+    duties: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class DemoIssuer:
             "email": account.email,
             "realm_access": {"roles": list(account.roles)},
             "groups": list(account.groups),
+            "resource_access": {AUDIENCE: {"roles": list(account.duties)}},
         }
 
 
@@ -196,6 +198,7 @@ def _account(entry: Mapping[str, Any], realm: str) -> Account:
         about=_text(entry, "about"),
         roles=tuple(map(str, entry.get("roles") or ())),
         groups=tuple(map(str, entry.get("groups") or ())),
+        duties=tuple(map(str, entry.get("duties") or ())),
     )
     for path in account.groups:
         principals.group(realm, path)

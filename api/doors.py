@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from api.access_table import Duty, duty_of
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
-from api.local_operator import LocalOperator
+from api.local_operator import LOCAL_OPERATOR, LocalOperator
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
@@ -29,19 +29,21 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Who can be recognised here."""
+    """Who can be recognised here, in an installation that serves `tenant`."""
 
+    tenant: str
     identity: Identity
     demo: DemoIssuer | None
     local: LocalOperator | None
 
     async def admit(self, duty: Duty, request: Request) -> None:
-        """Lets the request through, with `request.state.caller` set where the duty is a reader's.
+        """Lets the request through, with `request.state.caller` set unless everybody may come in.
 
         Raises:
             BadInput: two Authorization headers.
             NotAuthenticated: no token, or one that is not valid for this duty.
-            NotAllowed, HTTPException: the demo is not for this caller, or off.
+            NotAllowed: the caller does not have the duty, or the demo is not for him.
+            HTTPException: the demo is off.
             Unavailable: the keys of the identity provider cannot be fetched.
         """
         match duty:
@@ -49,17 +51,22 @@ class Doors:
                 pass
             case Duty.READER:
                 request.state.caller = await run_in_threadpool(self._reader, bearer_token(request))
-            case Duty.OPERATOR:
-                self._check_operator(bearer_token(request))
+            case Duty.OPERATOR | Duty.AUDITOR | Duty.EVALUATOR:
+                request.state.caller = await run_in_threadpool(self._on_duty, duty, bearer_token(request))
             case Duty.DEMO:
                 self._check_demo(request)
 
     def _reader(self, token: str) -> Caller:
         return self.identity.caller(token)
 
-    def _check_operator(self, token: str) -> None:
-        if self.local is None or not hmac.compare_digest(token.encode(), self.local.key.encode()):
-            raise NotAuthenticated("this is not the operator key of this machine")
+    def _on_duty(self, duty: Duty, token: str) -> Caller:
+        """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""
+        if duty is Duty.OPERATOR and self.local and hmac.compare_digest(token.encode(), self.local.key.encode()):
+            return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
+        caller = self._reader(token)
+        if not self.identity.has_duty(caller, duty):
+            raise NotAllowed(f"this is for people with the role '{duty}' of this service's client")
+        return caller
 
     def _check_demo(self, request: Request) -> None:
         if self.demo is None:

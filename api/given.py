@@ -23,7 +23,7 @@ def _doors(request: Request) -> Doors:
 
 
 def _caller(request: Request) -> Caller:
-    return cast(Caller, request.state.caller)  # set by the door of a reader's route; on any other this fails
+    return cast(Caller, request.state.caller)  # set by the door; on a public route this fails
 
 
 def _ingesting(request: Request) -> Ingesting:

@@ -16,6 +16,8 @@ from pathlib import Path
 from rag.errors import Misconfigured
 
 KEY_FILE = "operator.key"
+LOCAL_OPERATOR = "sys:local-operator"
+"""What the audit calls whoever holds the key; no token can name it."""
 SERVICE_FILE = "service.json"
 
 

@@ -147,9 +147,12 @@ def token(issued_at: int | None = None, **changes: object) -> str:
     return jwt.PyJWS().encode(payload, signing_key(), "RS256", headers={"kid": KID})
 
 
-def person(subject: str, *, groups: Sequence[str] = (), roles: Sequence[str] = ()) -> dict[str, str]:
+def person(
+    subject: str, *, groups: Sequence[str] = (), roles: Sequence[str] = (), duties: Sequence[str] = ()
+) -> dict[str, str]:
     """The header of a signed-in person."""
-    signed = token(sub=subject, groups=list(groups), realm_access={"roles": list(roles)})
+    ours = {AUDIENCE: {"roles": list(duties)}}
+    signed = token(sub=subject, groups=list(groups), realm_access={"roles": list(roles)}, resource_access=ours)
     return {"Authorization": f"Bearer {signed}"}
 
 
