@@ -24,7 +24,7 @@ import binascii
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import jwt
@@ -87,12 +87,24 @@ class Identity:
             NotAuthenticated: any rule of this module's list fails.
             Unavailable: the issuer's keys cannot be fetched.
         """
-        header, claims = _parts(token)
+        issuer, claims = self.signed(token)
+        _check_purpose(claims, issuer)
+        check_time(claims, self._clock())
+        return _caller(claims, issuer)
+
+    def signed(self, token: str, types: Collection[str] = HEADER_TYPES) -> tuple[Issuer, Claims]:
+        """Rules 1 to 5 alone: what an accepted issuer has signed, not yet what it is good for and whether it has ended.
+
+        Args:
+            types: accepted values of the header's `typ`.
+
+        Raises:
+            NotAuthenticated, Unavailable: as above.
+        """
+        header, claims = _parts(token, types)
         issuer = self._issuer(claims)
         self._check_signature(token, header, issuer)
-        _check_purpose(claims, issuer)
-        _check_time(claims, self._clock())
-        return _caller(claims, issuer)
+        return issuer, claims
 
     def has_duty(self, caller: Caller, duty: str) -> bool:
         """Whether the caller has the role of this name at our client; those of other clients do not count (RM-06)."""
@@ -136,7 +148,7 @@ def _signs(key: Jwk, algorithm: str) -> bool:
     return parsed.Algorithm.check_key_length(parsed.key) is None
 
 
-def _parts(token: str) -> tuple[Claims, Claims]:
+def _parts(token: str, types: Collection[str]) -> tuple[Claims, Claims]:
     """Header and payload of a token whose form is right. Nothing is verified yet."""
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():
         raise NotAuthenticated("the token is too long, or not ASCII")
@@ -145,7 +157,7 @@ def _parts(token: str) -> tuple[Claims, Claims]:
         raise NotAuthenticated("the token is not a signed JWT of three parts")
     header, claims, _ = (_base64url(part) for part in parts)
     found = _json_object(header), _json_object(claims)
-    if not set(found[0]) <= HEADER_NAMES or found[0].get("typ") not in HEADER_TYPES:
+    if not set(found[0]) <= HEADER_NAMES or found[0].get("typ") not in types:
         raise NotAuthenticated("the token's header has names or a typ that are not accepted")
     return found
 
@@ -203,7 +215,12 @@ def _check_purpose(claims: Claims, issuer: Issuer) -> None:
         raise NotAuthenticated("the token is not an access token")
 
 
-def _check_time(claims: Claims, now: float) -> None:
+def check_time(claims: Claims, now: float) -> None:
+    """Rule 7.
+
+    Raises:
+        NotAuthenticated: the token has ended, or does not end, or is not valid yet.
+    """
     expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is None:
         raise NotAuthenticated("the token does not expire")
