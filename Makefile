@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test services check bench fmt lock clean
+.PHONY: help setup run test services security check bench fmt lock clean
 
 help:  ## This list
 	@echo "Kustos answers questions from your own documents and shows each person only what that person may read."
@@ -35,6 +35,9 @@ test: setup  ## All tests
 
 services: setup  ## Servers that some tests need and no Python package brings: Keycloak (needs Java 17 and Maven)
 	@$(BIN)/python -m tests.services
+
+security: setup  ## The catalogue of attacks and faults, case by case, with a matrix of results
+	@$(BIN)/python -m tests.security
 
 check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/ruff check .

@@ -1,0 +1,129 @@
+"""Executes the catalogue of attacks and faults, and prints what came of each case.
+
+    make security [LONG=1]
+    .venv/bin/python -m tests.security [--long] [further options of pytest]
+
+Runs every test of `tests/` that is named after a case, and no other. Writes build/security.md and build/security.json. The exit
+status is 1 if a test fails, if a case is executed by no test and does not say why, or if all tests of a case were skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.security.catalogue import Case, cases, faults, named
+
+BUILD = Path("build")
+LONG_CHECKS = 1_000_000
+
+
+class Executed:
+    """A plugin of pytest: leaves out what is named after no case, and remembers what came of the rest."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, tuple[str, ...]] = {}
+        self.outcomes: dict[str, str] = {}
+        self.reasons = Counter[str]()
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        chosen = {item.nodeid: named(item.name) for item in items if named(item.name)}
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+        items[:] = [item for item in items if item.nodeid in chosen]
+        self.tests = chosen
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        worst = {"passed": 0, "skipped": 1, "failed": 2}
+        outcome = self.outcomes.get(report.nodeid, "passed")
+        self.outcomes[report.nodeid] = max(outcome, report.outcome, key=worst.__getitem__)
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.reasons[report.longrepr[2]] += 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one case."""
+
+    case: Case
+    outcomes: Mapping[str, int]
+    files: tuple[str, ...]
+
+    @property
+    def result(self) -> str:
+        if not self.outcomes:
+            return "waits" if self.case.waits else "NOT EXECUTED"
+        if self.outcomes.get("failed"):
+            return "FAILED"
+        return "passed" if self.outcomes.get("passed") else "SKIPPED"
+
+    @property
+    def tests(self) -> str:
+        counted = [f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())]
+        return ", ".join(counted)
+
+    @property
+    def where(self) -> str:
+        note = self.case.waits or (f"lacks {self.case.lacks}" if self.case.lacks else "")
+        return "; ".join([*self.files, *([note] if note else [])])
+
+
+def rows(catalogue: Mapping[str, Case], executed: Executed) -> list[Row]:
+    """The matrix, one row for each case of the catalogue."""
+    outcomes, files = defaultdict[str, Counter[str]](Counter), defaultdict[str, set[str]](set)
+    for test, ids in executed.tests.items():
+        for name in ids:
+            outcomes[name][executed.outcomes.get(test, "not run")] += 1
+            files[name].add(test.partition("::")[0])
+    return [Row(each, outcomes[each.id], tuple(sorted(files[each.id]))) for each in catalogue.values()]
+
+
+def page(matrix: Iterable[Row]) -> str:
+    """The matrix as Markdown."""
+    head = ["| case | what | result | tests | where |", "| --- | --- | --- | --- | --- |"]
+    lines = [f"| {each.case.id} | {each.case.title} | {each.result} | {each.tests} | {each.where} |" for each in matrix]
+    return "\n".join([*head, *lines, ""])
+
+
+def _write(matrix: list[Row]) -> None:
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "security.md").write_text(page(matrix), encoding="utf-8")
+    told = [
+        {
+            "case": each.case.id,
+            "title": each.case.title,
+            "result": each.result,
+            "tests": each.outcomes,
+            "where": each.where,
+        }
+        for each in matrix
+    ]
+    (BUILD / "security.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs, prints and writes; exit status."""
+    executed = Executed()
+    options = [each for each in arguments if each != "--long"]
+    status = int(pytest.main(["-q", "--no-header", *options], plugins=[executed]))
+    catalogue = cases()
+    matrix = rows(catalogue, executed)
+    _write(matrix)
+    print()
+    for each in matrix:
+        print(f"{each.case.id}  {each.result:<12}  {each.case.title}  [{each.tests or each.where}]")
+    for reason, number in executed.reasons.most_common():
+        print(f"{number} skipped: {reason}")
+    wrong = faults(catalogue, {name for ids in executed.tests.values() for name in ids})
+    wrong += [f"{each.case.id}: {each.result}" for each in matrix if each.result in ("FAILED", "SKIPPED")]
+    print("\n".join([*wrong, f"{Counter(each.result for each in matrix)}; the matrix is in {BUILD / 'security.md'}"]))
+    return 1 if wrong else status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
