@@ -1,4 +1,4 @@
-"""The one place that talks to Keycloak's administration API: reads what the realm checks need, and changes nothing."""
+"""The one place that talks to Keycloak's administration API. It reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from keycloak import KeycloakAdmin, KeycloakError, KeycloakOpenIDConnection
-from keycloak.exceptions import HTTP_FORBIDDEN, KeycloakAuthenticationError
+from keycloak.exceptions import HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_OK, KeycloakAuthenticationError, KeycloakGetError
 
 from api.identity import issuer_of
 from api.realm_check import PROFILE, Realm
@@ -17,22 +19,140 @@ from rag.errors import Misconfigured, NotAllowed, Unavailable
 from rag.settings import Settings
 
 TIMEOUT_S = 10
+_T = TypeVar("_T")
 _CERTS = re.compile(r"(https?://.+)/realms/([^/]+)/protocol/openid-connect/certs")
 
 
-class RealmReader:
-    """A realm, read as the settings' service client."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as it is now. `parent` is the id of the group above it; None at the top."""
 
-    def __init__(self, url: str, realm: str, client: str, secret: str) -> None:
-        connection = KeycloakOpenIDConnection(
-            server_url=f"{url}/", realm_name=realm, client_id=client, client_secret_key=secret, timeout=TIMEOUT_S
+    id: str
+    name: str
+    path: str
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person or service account as it is now.
+
+    Attributes:
+        id: `sub` of his tokens.
+        realm_roles: effective ones: assigned, composed, and of his groups and those above them.
+        client_roles: effective ones at the client that was asked for.
+        groups: those that he is a direct member of.
+    """
+
+    id: str
+    name: str
+    enabled: bool
+    realm_roles: frozenset[str]
+    client_roles: frozenset[str]
+    groups: tuple[Group, ...]
+
+
+class KeycloakAccounts:
+    """People and service accounts of a realm, asked live."""
+
+    def __init__(self, admin: KeycloakAdmin, client: str) -> None:
+        self._admin = admin
+        self._client = client
+
+    @classmethod
+    def of(cls, settings: Settings) -> KeycloakAccounts:
+        """Those of the settings' provider; `client_roles` are those at the audience.
+
+        Raises:
+            Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
+        """
+        return cls(administration(settings), settings.audience)
+
+    def account(self, subject: str) -> Account | None:
+        """The account with this id; None if there is none.
+
+        Raises:
+            NotAllowed: the service client may not read it.
+            Unavailable: Keycloak does not answer, or not as it should.
+        """
+        return _asked(lambda: _if_there(lambda: self._account(subject)))
+
+    def named(self, name: str) -> str | None:
+        """The id of the account with exactly this user name; None if there is none.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+
+        def read() -> str | None:
+            found = self._admin.get_users({"username": name, "exact": True, "max": 2})
+            return next((str(each["id"]) for each in found if each["username"] == name.lower()), None)
+
+        return _asked(read)
+
+    def _account(self, subject: str) -> Account:
+        part = quote(subject, safe="")
+        user = self._admin.get_user(part)
+        realm_roles = self._admin.get_composite_realm_roles_of_user(part)
+        return Account(
+            id=_text(user, "id"),
+            name=_text(user, "username"),
+            enabled=user["enabled"] is True,
+            realm_roles=frozenset(_text(each, "name") for each in realm_roles),
+            client_roles=frozenset(self._roles_at_client(part)),
+            groups=tuple(map(group, self._admin.get_user_groups(part))),
         )
-        for each in (connection, connection.keycloak_openid.connection):
-            each.verify = _authorities()
-            each._s.trust_env = False  # no proxy or credentials of the environment stand between
-            each._s.max_redirects = 0  # and the client's secret follows no redirect
-        self._admin = KeycloakAdmin(connection=connection)
-        self._realm = realm
+
+    def _roles_at_client(self, subject: str) -> list[str]:
+        """Effective roles there, read as the administration console does.
+
+        The documented address wants the client's own id, which only `view-clients` tells, and that shows secrets too.
+        """
+        path = f"admin/realms/{self._admin.connection.realm_name}/ui-ext/effective-roles/users/{subject}"
+        reply = self._admin.connection.raw_get(path)
+        if reply.status_code != HTTP_OK:
+            raise KeycloakGetError(response_code=reply.status_code, error_message="effective roles")
+        return [_text(each, "role") for each in reply.json() if each["client"] == self._client]
+
+
+def group(found: Mapping[str, Any]) -> Group:
+    """A group out of Keycloak's representation."""
+    above = found.get("parentId")
+    return Group(_text(found, "id"), _text(found, "name"), _text(found, "path"), str(above) if above else None)
+
+
+def administration(settings: Settings) -> KeycloakAdmin:
+    """The administration API of the settings' realm, as its service client.
+
+    Raises:
+        Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
+    """
+    issuer_of(settings)
+    found = _CERTS.fullmatch(settings.jwks_url)
+    if found is None:
+        raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
+    if not settings.service_secret:
+        raise Misconfigured("KUSTOS_SERVICE_SECRET is not set")
+    connection = KeycloakOpenIDConnection(
+        server_url=f"{found[1]}/",
+        realm_name=found[2],
+        client_id=settings.service_client,
+        client_secret_key=settings.service_secret,
+        timeout=TIMEOUT_S,
+    )
+    for each in (connection, connection.keycloak_openid.connection):
+        each.verify = _authorities()
+        each._s.trust_env = False  # no proxy or credentials of the environment stand between
+        each._s.max_redirects = 0  # and the client's secret follows no redirect
+    return KeycloakAdmin(connection=connection)
+
+
+class RealmReader:
+    """A realm's configuration, read as the settings' service client."""
+
+    def __init__(self, admin: KeycloakAdmin) -> None:
+        self._admin = admin
+        self._realm = str(admin.connection.realm_name)
 
     @classmethod
     def of(cls, settings: Settings) -> RealmReader:
@@ -41,13 +161,7 @@ class RealmReader:
         Raises:
             Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
         """
-        issuer_of(settings)
-        found = _CERTS.fullmatch(settings.jwks_url)
-        if found is None:
-            raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
-        if not settings.service_secret:
-            raise Misconfigured("KUSTOS_SERVICE_SECRET is not set")
-        return cls(found[1], found[2], settings.service_client, settings.service_secret)
+        return cls(administration(settings))
 
     def realm(self) -> Realm:
         """The realm as an export would hold it, as far as `api.realm_check` looks at it.
@@ -107,7 +221,24 @@ def _authorities() -> bool | str:
     return paths.cafile or paths.capath or True
 
 
-def _asked(read: Callable[[], Realm]) -> Realm:
+def _text(found: Mapping[str, Any], name: str) -> str:
+    value = found[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _if_there(read: Callable[[], _T]) -> _T | None:
+    """What `read` returns; None where Keycloak knows nothing of the kind."""
+    try:
+        return read()
+    except KeycloakError as error:
+        if error.response_code == HTTP_NOT_FOUND:
+            return None
+        raise
+
+
+def _asked(read: Callable[[], _T]) -> _T:
     """What `read` returns, its vendor's errors mapped to ours."""
     try:
         return read()
@@ -115,7 +246,7 @@ def _asked(read: Callable[[], Realm]) -> Realm:
         raise NotAllowed(f"Keycloak does not accept the service client: {error}") from error
     except KeycloakError as error:
         if error.response_code == HTTP_FORBIDDEN:
-            raise NotAllowed("the service client may not read the realm") from error
+            raise NotAllowed("the service client may not read this of the realm") from error
         raise Unavailable(f"Keycloak cannot be asked: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"Keycloak did not answer as it should: {error!r}") from error

@@ -143,10 +143,10 @@ class KeycloakRealm:
         self.admin.delete_realm_roles_of_user(self.subject(person), [self.admin.get_realm_role(role)])
 
     def give_duty(self, person: str, duty: str) -> None:
-        self.admin.assign_client_role(self.subject(person), self.client_id("kustos"), [self._duty(duty)])
+        self.admin.assign_client_role(self.subject(person), self.client_id("kustos"), [self.duty(duty)])
 
     def take_duty(self, person: str, duty: str) -> None:
-        self.admin.delete_client_roles_of_user(self.subject(person), self.client_id("kustos"), [self._duty(duty)])
+        self.admin.delete_client_roles_of_user(self.subject(person), self.client_id("kustos"), [self.duty(duty)])
 
     def disable(self, person: str) -> None:
         self.admin.update_user(self.subject(person), {"enabled": False})
@@ -172,7 +172,7 @@ class KeycloakRealm:
     def _group(self, path: str) -> str:
         return str(self.admin.get_group_by_path(path)["id"])
 
-    def _duty(self, name: str) -> dict[str, Any]:
+    def duty(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.admin.get_client_role(self.client_id("kustos"), name)
         return found
 
