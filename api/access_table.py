@@ -20,6 +20,7 @@ class Duty(StrEnum):
     OPERATOR = "operator"  # runs the service: the role `operator` of our client, or this machine's operator key
     AUDITOR = "auditor"  # reads the audit: the role `auditor` of our client, and no key
     EVALUATOR = "evaluator"  # measures on sets that he may read: the role `evaluator` of our client
+    PAGE = "page"  # nothing, or the cookie of the browser that asks; for the page's own sign-in, and about it alone
     DEMO = "demo"  # nothing, but on this machine, from our own page, and only while the demo is on
 
 
@@ -54,6 +55,11 @@ TABLE = (
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),
+    Row("GET", "/session", Duty.PAGE, 200, 200),
+    Row("GET", "/session/login", Duty.PAGE, 404, 404),  # these where nobody signs in at the page
+    Row("GET", "/session/callback", Duty.PAGE, 404, 404),
+    Row("POST", "/session/logout", Duty.PAGE, 404, 404),
+    Row("POST", "/session/backchannel-logout", Duty.PAGE, 404, 404),
     Row("GET", "/demo/accounts", Duty.DEMO, 404, 404),
     Row("POST", "/demo/token", Duty.DEMO, 404, 404),
 )

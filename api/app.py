@@ -10,12 +10,14 @@ from fastapi.telemetry import TelemetryConfig
 from api.access_table import duty_of
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
-from api.doors import LOOPBACK_NAMES, Doors, is_loopback
+from api.doors import Doors
 from api.errors import add_error_handlers
 from api.identity import check_demo
 from api.local_operator import LocalOperator
+from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
-from api.routes import chat, demo, documents, health, ingest, models, operator, page, search
+from api.routes import chat, demo, documents, health, ingest, models, operator, page, search, session
+from api.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
@@ -25,7 +27,7 @@ from rag.settings import Settings
 log = logging.getLogger(__name__)
 
 ROUTERS = (search.router, chat.router, models.router, documents.router, health.router, operator.router, ingest.router)
-PAGE_ROUTERS = (page.router, demo.router)
+PAGE_ROUTERS = (page.router, session.router, demo.router)
 OPENAPI = "/openapi.json"
 NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,  # the framework would otherwise obey an environment variable and add exporters
@@ -45,10 +47,12 @@ def create_app(
     demo_issuer: DemoIssuer | None,
     local: LocalOperator | None,
     ingesting: Ingesting | None = None,
+    sessions: Sessions | None = None,
 ) -> FastAPI:
     """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
 
-    `ingesting` is for who wants to stop a sync; there is one in any case.
+    `ingesting` is for who wants to stop a sync; there is one in any case. Without `sessions` nobody signs in at
+    the page.
 
     Raises:
         Misconfigured: the demo is on, and the settings do not bear it.
@@ -68,7 +72,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     duty_of("GET", OPENAPI)
-    app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local)
+    app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local, sessions)
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -18,13 +17,23 @@ from api.access_table import Duty, duty_of
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.local_operator import LOCAL_OPERATOR, LocalOperator
+from api.loopback import is_loopback
+from api.page_guard import SESSION_COOKIE, check_own_page, cookie
+from api.sessions import Sessions
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """Headers by which a proxy gives itself away, beside X-Forwarded-*."""
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a request shows, one of these."""
+
+    token: str = ""
+    cookie: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +44,48 @@ class Doors:
     identity: Identity
     demo: DemoIssuer | None
     local: LocalOperator | None
+    sessions: Sessions | None = None
 
     async def admit(self, duty: Duty, request: Request) -> None:
         """Lets the request through, with `request.state.caller` set unless everybody may come in.
 
         Raises:
-            BadInput: two Authorization headers.
+            BadInput: two Authorization headers, or one beside the page's cookie.
             NotAuthenticated: no token, or one that is not valid for this duty.
-            NotAllowed: the caller does not have the duty, or the demo is not for him.
+            NotAllowed: the caller does not have the duty, the demo is not for him, or a cookie comes from elsewhere.
             HTTPException: the demo is off.
             Unavailable: the keys of the identity provider cannot be fetched.
         """
         match duty:
-            case Duty.PUBLIC:
+            case Duty.PUBLIC | Duty.PAGE:
                 pass
             case Duty.READER:
-                request.state.caller = await run_in_threadpool(self._reader, bearer_token(request))
+                request.state.caller = await run_in_threadpool(self._reader, self._proof(request))
             case Duty.OPERATOR | Duty.AUDITOR | Duty.EVALUATOR:
-                request.state.caller = await run_in_threadpool(self._on_duty, duty, bearer_token(request))
+                request.state.caller = await run_in_threadpool(self._on_duty, duty, self._proof(request))
             case Duty.DEMO:
                 self._check_demo(request)
 
-    def _reader(self, token: str) -> Caller:
-        return self.identity.caller(token)
+    def _proof(self, request: Request) -> Proof:
+        """The one proof in the request: the page's cookie, or else a bearer token."""
+        held = cookie(request, SESSION_COOKIE) if self.sessions else None
+        if self.sessions is None or held is None:
+            return Proof(token=bearer_token(request))
+        if "authorization" in request.headers:
+            raise BadInput("the request has an Authorization header and the page's cookie; send one of them")
+        check_own_page(request, self.sessions.url)
+        return Proof(cookie=held)
 
-    def _on_duty(self, duty: Duty, token: str) -> Caller:
+    def _reader(self, proof: Proof) -> Caller:
+        if self.sessions and proof.cookie:
+            return self.sessions.caller(proof.cookie)
+        return self.identity.caller(proof.token)
+
+    def _on_duty(self, duty: Duty, proof: Proof) -> Caller:
         """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""
-        if duty is Duty.OPERATOR and self.local and hmac.compare_digest(token.encode(), self.local.key.encode()):
+        if duty is Duty.OPERATOR and self.local and hmac.compare_digest(proof.token.encode(), self.local.key.encode()):
             return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
-        caller = self._reader(token)
+        caller = self._reader(proof)
         if not self.identity.has_duty(caller, duty):
             raise NotAllowed(f"this is for people with the role '{duty}' of this service's client")
         return caller
@@ -132,13 +154,3 @@ def bearer_token(request: Request) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("no bearer token")
     return token.strip()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address to listen on or to be called from, is this machine and nothing else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from api.auth import Identity, Issuer, usable
 from api.demo_issuer import MARKER, DemoIssuer
-from api.doors import is_loopback
 from api.jwks import HttpKeys
+from api.loopback import is_loopback
 from rag.access.scope import Caller
 from rag.errors import Misconfigured
 from rag.settings import Settings

@@ -192,3 +192,21 @@ def cited(passage: Passage) -> dict[str, object]:
         "text": passage.chunk.text,
         "confidence": passage.chunk.confidence,
     }
+
+
+class PagePerson(_Reply):
+    name: str
+    subject: str
+
+
+class PageSession(_Reply):
+    """`sign_in`: whether people sign in at the page at all. `person`: who has, in the browser that asks."""
+
+    sign_in: bool
+    person: PagePerson | None
+
+
+class SignOutReply(_Reply):
+    """`everywhere`: whether the identity provider knows it too."""
+
+    everywhere: bool

@@ -15,6 +15,7 @@ from api.demo_issuer import DemoIssuer
 from api.identity import open_identity
 from api.local_operator import LocalOperator
 from api.server import listen, run_on
+from api.sessions import open_sessions
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos
 from rag.errors import Misconfigured
@@ -43,9 +44,9 @@ def open_service(settings: Settings) -> Iterator[Service]:
     kustos = open_kustos(settings)
     ingesting = Ingesting(kustos)
     try:
-        yield Service(
-            kustos, ingesting, create_app(kustos, identity, demo, LocalOperator.load(settings.home), ingesting)
-        )
+        sessions = open_sessions(settings, identity, kustos.records.sessions)
+        local = LocalOperator.load(settings.home)
+        yield Service(kustos, ingesting, create_app(kustos, identity, demo, local, ingesting, sessions))
     finally:
         ingesting.close()  # a second Ctrl-C ends this wait, and then the index is left as a crash would leave it
         kustos.close()

@@ -29,6 +29,7 @@ from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_sessions import CatalogSessions
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
@@ -49,6 +50,7 @@ class Records:
     writer: CatalogWriter
     explainer: Explainer
     indexes: CatalogIndexes
+    sessions: CatalogSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def open_records(settings: Settings) -> Records:
         writer=CatalogWriter(catalog, settings.tenant),
         explainer=Explainer(reader, Directory(directory), directory, reader),
         indexes=CatalogIndexes(catalog, settings.tenant),
+        sessions=CatalogSessions(catalog, settings.tenant),
     )
 
 

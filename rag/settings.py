@@ -40,6 +40,8 @@ class Settings:
         issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
         clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
         realm: name that qualifies the principals of that issuer.
+        page_url: where people open the page; sign-in leads back there.
+        page_client, page_secret: what the page signs people in with; without the secret it does not.
         service_client, service_secret: what Kustos itself asks Keycloak with; without the secret it does not ask.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
@@ -66,6 +68,9 @@ class Settings:
     clients: tuple[str, ...] = ()
     jwks_url: str = ""
     realm: str = ""
+    page_url: str = "http://127.0.0.1:8080"
+    page_client: str = "kustos-page"
+    page_secret: str = ""
     service_client: str = "kustos-service"
     service_secret: str = ""
     max_document_bytes: int = 100_000_000

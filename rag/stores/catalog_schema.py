@@ -215,3 +215,26 @@ audit = Table(
     Column("request_id", String(64), nullable=False),
     Index(None, "tenant", "at"),
 )
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # made from the browser's cookie, which is written down nowhere
+    Column("tenant", String(200), nullable=False),
+    Column("subject", String(1024), nullable=False),
+    Column("sid", String(255)),  # the identity provider's name of the session
+    Column("sealed", Text, nullable=False),  # the tokens, for whoever brings the cookie
+    Column("began_at", BigInteger, nullable=False),  # this and the others in seconds since 1970
+    Column("used_at", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),  # grows with every renewal of the tokens
+    Column("renewing_until", BigInteger, nullable=False),  # until then one request alone renews them
+    Index(None, "tenant", "sid"),
+    Index(None, "tenant", "subject"),
+)
+
+logout_tokens = Table(
+    "logout_tokens",
+    metadata,
+    Column("id", String(64), primary_key=True),  # hash of issuer and jti
+    Column("ends_at", BigInteger, nullable=False),  # seconds since 1970; a replay is refused as too old from then on
+)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from starlette.types import ASGIApp
 
 from api.server import listen, server
 
 
+def served(app: ASGIApp) -> AbstractContextManager[str]:
+    """The address of the app, which listens when the block begins and has stopped when it ends."""
+    return served_at(lambda _: app)
+
+
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """The address of the app, which listens when this returns and has stopped when the block ends."""
+def served_at(make: Callable[[str], ASGIApp]) -> Iterator[str]:
+    """As `served`, for an app that has to know its address when it is made."""
     with listen("127.0.0.1", 0) as listener:
-        running = server(app)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        running = server(make(url))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         listener.listen()  # connections wait from now on, so nothing here has to
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield url
         finally:
             running.should_exit = True
             thread.join(timeout=30)

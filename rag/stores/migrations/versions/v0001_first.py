@@ -70,6 +70,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_indexes")),
     )
     op.create_table(
+        "logout_tokens",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_logout_tokens")),
+    )
+    op.create_table(
         "memberships",
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("origin", sa.String(length=200), nullable=False),
@@ -103,6 +109,21 @@ def upgrade() -> None:
         sa.Column("directory", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_revisions")),
     )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("subject", sa.String(length=1024), nullable=False),
+        sa.Column("sid", sa.String(length=255), nullable=True),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("renewing_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_tenant_sid"), "sessions", ["tenant", "sid"], unique=False)
+    op.create_index(op.f("ix_sessions_tenant_subject"), "sessions", ["tenant", "subject"], unique=False)
     op.create_table(
         "versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -1,0 +1,146 @@
+"""Signing in and out at the page, and hearing from the identity provider that somebody has signed out elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+
+from api.doors import Doors, GuardedRoute
+from api.given import TheDoors
+from api.loopback import is_loopback
+from api.oidc import Refused
+from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE, check_own_page, cookie, drop_cookie, set_cookie
+from api.schemas import PagePerson, PageSession, SignOutReply
+from api.sessions import Sessions
+from rag.errors import BadInput, NotAuthenticated, Unavailable
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+SIGN_IN_S = 1_800
+"""How long somebody may take at the identity provider, as Keycloak allows it (accessCodeLifespanLogin)."""
+
+
+@router.get("/session")
+def session(request: Request, response: Response, doors: TheDoors) -> PageSession:
+    """Whether people sign in at the page, and who has done so in this browser."""
+    held = cookie(request, SESSION_COOKIE) if doors.sessions else None
+    if doors.sessions is None or held is None:
+        return PageSession(sign_in=doors.sessions is not None, person=None)
+    check_own_page(request, doors.sessions.url)
+    try:
+        caller = doors.sessions.caller(held)
+        person = PagePerson(name=doors.sessions.name(held), subject=caller.subject)
+    except NotAuthenticated as error:
+        log.info("a browser's session does not count: %s", error)
+        drop_cookie(response, SESSION_COOKIE)
+        return PageSession(sign_in=True, person=None)
+    return PageSession(sign_in=True, person=person)
+
+
+@router.get("/session/login")
+def login(request: Request, doors: TheDoors) -> Response:
+    """Sends the browser to the identity provider, from the one address that it will be sent back to."""
+    sessions = _sessions(doors)
+    if _is_another_name_of(urlsplit(sessions.url).netloc, request):
+        return RedirectResponse(f"{sessions.url}{request.url.path}", 303)
+    secret, address = sessions.begin()
+    reply = RedirectResponse(address, 303)
+    # Lax, because the browser comes back from another site, and has to bring this one along.
+    set_cookie(reply, SIGN_IN_COOKIE, secret, samesite="Lax", max_age_s=SIGN_IN_S)
+    return reply
+
+
+@router.get("/session/callback")
+def callback(request: Request, doors: TheDoors) -> Response:
+    """Where the identity provider sends the browser back to. It goes on to the page, whatever came of it."""
+    sessions = _sessions(doors)
+    earlier = cookie(request, SESSION_COOKIE)
+    try:
+        secret = sessions.complete(cookie(request, SIGN_IN_COOKIE), _once_each(request))
+    except (BadInput, NotAuthenticated, Unavailable) as error:
+        log.warning("a sign-in at the page failed: %s", error)
+        reply = RedirectResponse(f"/#{_what_came(error)}", 303)
+    else:
+        if earlier:
+            sessions.forget(earlier)
+        reply = RedirectResponse("/", 303)
+        set_cookie(reply, SESSION_COOKIE, secret, samesite="Strict")
+    drop_cookie(reply, SIGN_IN_COOKIE)
+    return reply
+
+
+@router.post("/session/logout")
+def logout(request: Request, response: Response, doors: TheDoors) -> SignOutReply:
+    """Ends the session here and at the identity provider. Somebody who is not signed in is told the same."""
+    sessions = _sessions(doors)
+    check_own_page(request, sessions.url)
+    drop_cookie(response, SESSION_COOKIE)
+    try:
+        return SignOutReply(everywhere=sessions.end(cookie(request, SESSION_COOKIE) or ""))
+    except NotAuthenticated:
+        return SignOutReply(everywhere=True)
+
+
+@router.post("/session/backchannel-logout")
+async def backchannel_logout(request: Request, doors: TheDoors) -> Response:
+    """The identity provider says that a session has ended (OpenID Connect Back-Channel Logout 1.0, 2.5 to 2.8)."""
+    sessions = _sessions(doors)
+    token = await _logout_token(request)
+    try:
+        await run_in_threadpool(sessions.end_told, token)
+    except NotAuthenticated as error:
+        log.warning("a logout token was not believed: %s", error)
+        raise BadInput("the logout token is not accepted; this service's log says why") from error
+    return Response(status_code=200)
+
+
+def _sessions(doors: Doors) -> Sessions:
+    if doors.sessions is None:
+        raise HTTPException(404)
+    return doors.sessions
+
+
+def _is_another_name_of(page: str, request: Request) -> bool:
+    """Whether the browser calls this machine by another name than the page's, which has cookies of its own."""
+    asked = request.headers.get("host", "")
+    return asked != page and all(is_loopback(urlsplit(f"//{each}").hostname or "") for each in (asked, page))
+
+
+async def _logout_token(request: Request) -> str:
+    """The one `logout_token` of a form.
+
+    Raises:
+        BadInput: it is none, or holds none, or several.
+    """
+    try:
+        form = parse_qs((await request.body()).decode("ascii"), strict_parsing=True, max_num_fields=10)
+        (token,) = form.get("logout_token", [])
+    except ValueError as error:
+        raise BadInput("send one logout_token in a form") from error
+    return token
+
+
+def _once_each(request: Request) -> dict[str, str]:
+    """The query, in which nothing may be said twice.
+
+    Raises:
+        BadInput: something is.
+    """
+    pairs = request.query_params.multi_items()
+    if len(dict(pairs)) < len(pairs):
+        raise BadInput("the identity provider's answer says something twice")
+    return dict(pairs)
+
+
+def _what_came(error: Exception) -> str:
+    """What the page says of it; nothing of the answer itself is repeated."""
+    if isinstance(error, Refused) and error.error == "access_denied":
+        return "sign-in-cancelled"
+    return "sign-in-unavailable" if isinstance(error, Unavailable) else "sign-in-failed"
