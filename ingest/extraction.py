@@ -49,6 +49,10 @@ MAX_MARKS = 30
 grows with its square."""
 
 
+SPEAKER_NOTES = "Speaker notes: "
+"""Begins an element that holds what is said to a slide and not shown on it."""
+
+
 class ElementKind(StrEnum):
     TITLE = "title"
     HEADING = "heading"

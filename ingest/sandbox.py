@@ -30,7 +30,7 @@ from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receiv
 from rag.documents import Box
 from rag.errors import DocumentRefused, RefusalReason, Unavailable
 
-PARSERS = "3"
+PARSERS = "4"
 """Raised when parsers read or refuse differently than before: everything is then read again, by the next sync."""
 
 MEMORY_BYTES = 1_500_000_000

@@ -11,10 +11,12 @@ from itertools import groupby
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ingest.extraction import ElementKind, Extraction
+from ingest.extraction import SPEAKER_NOTES, Element, ElementKind, Extraction
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.tables import CELL_SEPARATOR, NAME_SEPARATOR
 
 VALUE_SEPARATOR = ": "
+SHEETS = frozenset({FileKind.XLSX, FileKind.XLSB, FileKind.XLS, FileKind.ODS})
 SPELLINGS = str.maketrans({**dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"'), **dict.fromkeys("‐‑‒–—", "-")})
 """One form for quotation marks and dashes: writers of references and readers change them as they like."""
 
@@ -24,7 +26,7 @@ _WHITESPACE = re.compile(r"\s+")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _REMARK = re.compile(r"^\[author: .*?\]: ")
 _CHART = re.compile(r"\w+ chart")
-_OWN_REMARK = re.compile(r"^(?:Comment(?: on [A-Z]+\d+)?(?: \([^)]*\))?|Reply): ")
+_OWN_REMARK = re.compile(r"^(?:Comment(?: on [A-Z]+\d+)?|Reply)(?: \(.*?\))?: ")
 _BREAK = re.compile(r"<br\s*/?>")
 
 Row = tuple[str, ...]
@@ -67,16 +69,24 @@ def full_text(content: Content) -> str:
 
 
 def extracted(extraction: Extraction) -> Content:
-    """What Kustos read, without what it adds: names of columns in each row of a table, who made a remark where."""
-    return tuple(
-        block
-        for element in extraction.elements
-        for block in (
-            table(table_rows(element.text))
-            if element.kind is ElementKind.TABLE
-            else (each for line in element.text.split("\n") for each in paragraph(_OWN_REMARK.sub("", line)))
-        )
-    )
+    """What Kustos read, without what it adds: names of columns in each row of a table, who made a remark where.
+
+    And without what references hold or not as their makers like: what a sheet is called, and what no page and no slide
+    shows (titles in the head of a web page, speaker notes).
+    """
+    return tuple(block for each in extraction.elements if _is_compared(each, extraction) for block in _blocks(each))
+
+
+def _is_compared(element: Element, extraction: Extraction) -> bool:
+    in_head = element.kind is ElementKind.TITLE and extraction.media_type == FileKind.HTML
+    names_sheet = element.kind is ElementKind.HEADING and extraction.media_type in SHEETS
+    return not (in_head or names_sheet or element.text.startswith(SPEAKER_NOTES))
+
+
+def _blocks(element: Element) -> Content:
+    if element.kind is ElementKind.TABLE:
+        return table(table_rows(element.text))
+    return tuple(block for line in element.text.split("\n") for block in paragraph(_OWN_REMARK.sub("", line)))
 
 
 def table_rows(text: str) -> list[Row]:
@@ -102,15 +112,18 @@ def _value(cell: str, names: set[str]) -> str:
     return cell
 
 
-def markdown(text: str) -> Content:
-    """A reference in Markdown, without what its maker put in: comments, names of pictures, who made a remark when."""
+def markdown(text: str, *, of_sheets: bool = False) -> Content:
+    """A reference in Markdown, without what its maker put in: comments, names of pictures, who made a remark when.
+
+    `of_sheets`: its headings are names of sheets.
+    """
     tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text)
-    return tuple(_markdown_blocks(tokens))
+    return tuple(_markdown_blocks(tokens, of_sheets))
 
 
-def _markdown_blocks(tokens: Sequence[Token]) -> Iterator[Block]:
+def _markdown_blocks(tokens: Sequence[Token], of_sheets: bool) -> Iterator[Block]:
     rows: list[list[str]] | None = None
-    before = ""
+    before = opened = ""
     for token in tokens:
         if token.type == "table_open":
             rows = []
@@ -121,7 +134,7 @@ def _markdown_blocks(tokens: Sequence[Token]) -> Iterator[Block]:
             rows.append([])
         elif token.type == "inline" and rows is not None:
             rows[-1].append(_inline(token))
-        elif token.type == "inline":
+        elif token.type == "inline" and not (of_sheets and opened == "heading_open"):
             text = _inline(token)
             if not (_CHART.fullmatch(text) and _COMMENT.search(before)):
                 yield from (block for line in text.split("\n") for block in paragraph(_REMARK.sub("", line)))
@@ -129,6 +142,7 @@ def _markdown_blocks(tokens: Sequence[Token]) -> Iterator[Block]:
             yield from (block for line in token.content.split("\n") for block in paragraph(line))
         if token.content:
             before = token.content
+        opened = token.type
 
 
 def _inline(token: Token) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -19,7 +20,7 @@ from rag.errors import DocumentRefused
 from rag.ports import OnProgress
 
 KUSTOS = "kustos"
-FORMS: Mapping[str, Callable[[str], Content]] = {".md": markdown, ".txt": plain_text}
+OF_SHEETS = frozenset({".xlsx", ".xlsb", ".xls", ".ods"})
 
 Parse = Callable[[bytes, str], Extraction]
 Read = Callable[[Path], Content]
@@ -104,7 +105,9 @@ def load_references(folder: Path, expectations: Sequence[Expectation]) -> dict[s
     """
     found = {}
     for each in expectations:
-        for form, read in FORMS.items():
+        of_sheets = Path(each.path).suffix in OF_SHEETS
+        forms: dict[str, Callable[[str], Content]] = {".md": partial(markdown, of_sheets=of_sheets), ".txt": plain_text}
+        for form, read in forms.items():
             path = folder / (Path(each.path).name + form)
             if path.is_file() and each.kind is not Kind.REFUSE:
                 found[each.path] = read(_text(path))

@@ -6,6 +6,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from heapq import merge
+from operator import itemgetter
 
 from ingest.extraction import Element, ElementKind
 from ingest.parsers.damage import too_large
@@ -80,14 +82,24 @@ class Budget:
 
 
 def sheet_elements(
-    title: str, cells: Cells, budget: Budget, heads: Sequence[tuple[int, int]] = ()
+    title: str,
+    cells: Cells,
+    budget: Budget,
+    heads: Sequence[tuple[int, int]] = (),
+    between: Iterable[tuple[int, Element]] = (),
 ) -> Iterator[Element]:
     """The sheet's name as heading, then its tables, each row with the names of its columns.
 
     A table that goes on below an empty row without names of its own keeps those from above. `heads` are rows and
-    first columns of tables that the file itself declares to have a head.
+    first columns of tables that the file itself declares to have a head. `between` is what else stands on the sheet,
+    each with its row, in order.
     """
     yield Element(ElementKind.HEADING, title, 1)
+    for _, element in merge(_tables(cells, budget, heads), between, key=itemgetter(0)):
+        yield element
+
+
+def _tables(cells: Cells, budget: Budget, heads: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Element]]:
     named: tuple[int, int, list[str]] | None = None
     for block in _blocks(cells):
         budget.span((block.bottom - block.top + 1) * (block.right - block.left + 1))
@@ -97,12 +109,12 @@ def sheet_elements(
         has_names = declared or not _holds_numbers(rows[0]) or starts_with_names(rows)
         goes_on = named is not None and named[:2] == columns and not has_names
         if len(rows) == 1 and len([cell for cell in rows[0] if cell]) == 1:
-            yield Element(ElementKind.PARAGRAPH, "".join(rows[0]))
+            yield block.top, Element(ElementKind.PARAGRAPH, "".join(rows[0]))
             continue
         if goes_on and named is not None:
-            yield Element(ElementKind.TABLE, table_text([named[2], *rows], header=True))
+            yield block.top, Element(ElementKind.TABLE, table_text([named[2], *rows], header=True))
             continue
-        yield Element(ElementKind.TABLE, table_text(rows, header=declared))
+        yield block.top, Element(ElementKind.TABLE, table_text(rows, header=declared))
         named = (*columns, rows[0]) if len(rows) > 1 and has_names else None
 
 
@@ -158,6 +170,11 @@ def _joined(blocks: Iterable[_Block]) -> list[_Block]:
             block.take(each)
         growing[first:last] = [block]
     return done + growing
+
+
+def hidden_sheets(count: int) -> tuple[str, ...]:
+    """The notice for sheets that a workbook hides."""
+    return (f"hidden sheets are left out: {count:,}",) if count else ()
 
 
 def shown(value: object, *, percent: bool = False) -> str:

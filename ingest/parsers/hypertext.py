@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import unescape
+from html import escape, unescape
 
 from unstructured.documents import elements as vendor
 from unstructured.partition.html import parser, partition_html
@@ -28,6 +28,7 @@ NO_LANGUAGE = [""]  # switches its own language detection off; ours works on fin
 HEAD_CHARS = 100_000
 META = re.compile(r"<meta\s([^<>]*+)>", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"""(?<![\w-])([\w-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
+PICTURE = re.compile(r"<img\s[^<>]*+>", re.IGNORECASE)
 HTML_TITLE = re.compile(r"<title[^<>]*+>([^<]*+)", re.IGNORECASE)
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 OTHER = (vendor.Header, vendor.Footer, vendor.Image, vendor.CodeSnippet, vendor.Address, vendor.EmailAddress)
@@ -82,7 +83,13 @@ def html_elements(text: str) -> tuple[Element, ...]:
     """The elements of an HTML page or of the HTML body of a mail."""
     if not text.strip():
         return ()
-    return tuple(_element(each) for each in _read(partition_html, text=text))
+    return tuple(_element(each) for each in _read(partition_html, text=PICTURE.sub(_in_words, text)))
+
+
+def _in_words(picture: re.Match[str]) -> str:
+    """The text that stands for a picture, which `unstructured` would drop inside of tables."""
+    values = {name.lower(): first or second for name, first, second in ATTRIBUTE.findall(picture[0])}
+    return f" {escape(unescape(values.get('alt', '')))} "
 
 
 def _read(partition: Callable[..., list[vendor.Element]], **arguments: object) -> list[vendor.Element]:

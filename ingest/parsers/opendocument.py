@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from ingest.extraction import Element, ElementKind, Extraction
+from ingest.extraction import SPEAKER_NOTES, Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.grids import Budget, Cells, sheet_elements
+from ingest.parsers.grids import Budget, Cells, hidden_sheets, sheet_elements
 from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import Node, attribute, children, local_name, parse_xml, text_content
 from ingest.parsers.packages import Package
@@ -52,7 +53,7 @@ class OpenDocumentParser:
                 raise encrypted("the document is protected by a password")
             meta = package.find("meta.xml")
             properties = dublin_core(parse_xml(meta)) if meta else Properties()
-            return properties.describing(tuple(_document(parse_xml(package.require("content.xml")))), self.kind)
+            return _described(properties, parse_xml(package.require("content.xml")), self.kind)
 
 
 class OdtParser(OpenDocumentParser):
@@ -69,15 +70,32 @@ class OdpParser(OpenDocumentParser):
 
 def flat_document(root: Node, kind: FileKind) -> Extraction:
     """Of a document that is one XML file (.fodt, .fods, .fodp)."""
-    return dublin_core(next(root.iter("{*}meta"), root)).describing(tuple(_document(root)), kind)
+    return _described(dublin_core(next(root.iter("{*}meta"), root)), root, kind)
 
 
-def _document(root: Node) -> Iterator[Element]:
+def _described(properties: Properties, root: Node, kind: FileKind) -> Extraction:
+    hidden = _hidden_sheets(root)
+    elements = tuple(_document(root, hidden))
+    return replace(properties.describing(elements, kind), notices=hidden_sheets(len(hidden)))
+
+
+def _hidden_sheets(root: Node) -> list[Node]:
+    """Sheets whose style says that they are not shown (17.15, 19.600)."""
+    styles = {
+        attribute(style, "name")
+        for style in root.iter("{*}style")
+        if any(attribute(each, "display") == "false" for each in children(style, "table-properties"))
+    }
+    sheets = (table for each in root.iter("{*}spreadsheet") for table in children(each, "table"))
+    return [table for table in sheets if attribute(table, "style-name") in styles]
+
+
+def _document(root: Node, hidden: Sequence[Node]) -> Iterator[Element]:
     body = next(root.iter("{*}body"), root)
     for content in body:
         match local_name(content):
             case "spreadsheet":
-                yield from _sheets(content)
+                yield from _sheets(content, [each for each in children(content, "table") if each not in hidden])
             case "presentation" | "drawing":
                 for number, page in enumerate(children(content, "page"), 1):
                     yield from _slide(page, number)
@@ -222,9 +240,9 @@ def _table(table: Node) -> str:
     return table_text(grid, header_rows=header_rows)
 
 
-def _sheets(spreadsheet: Node) -> Iterator[Element]:
+def _sheets(spreadsheet: Node, shown: Iterable[Node]) -> Iterator[Element]:
     budget = Budget()
-    for table in children(spreadsheet, "table"):
+    for table in shown:
         yield from sheet_elements(attribute(table, "name"), _cells(table, budget), budget)
         for note in table.iter("{*}annotation"):
             yield _note(note, None)
@@ -271,5 +289,5 @@ def _slide(page: Node, number: int) -> Iterator[Element]:
     yield from _blocks(others, number)
     for notes in children(page, "notes"):
         for frame in notes:
-            if attribute(frame, "class") != "page":
-                yield from _blocks(frame, number)
+            if said := "\n".join(each.text for each in _blocks(frame, number) if attribute(frame, "class") != "page"):
+                yield Element(ElementKind.OTHER, f"{SPEAKER_NOTES}{said}", page=number)

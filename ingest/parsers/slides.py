@@ -9,7 +9,7 @@ from typing import Any
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.package import Package
 
-from ingest.extraction import Element, ElementKind, Extraction
+from ingest.extraction import SPEAKER_NOTES, Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, damaged
 from ingest.parsers.kinds import FileKind
 from ingest.parsers.markup import attribute, find_text, parse_xml
@@ -23,6 +23,7 @@ BODY = {PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT}
 FURNITURE = {PP_PLACEHOLDER.DATE, PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.HEADER, PP_PLACEHOLDER.SLIDE_NUMBER}
 COMMENTS = "/relationships/comments"
 MAX_POINTS = 2_000
+ABOUT_A_ROW = 0.1  # of the lower of two boxes
 
 
 class PptxParser:
@@ -47,13 +48,28 @@ def _slide(slide: Shape, page: int) -> Iterator[Element]:
         if title is None or shape.shape_id != title.shape_id:
             yield from _shape(shape, page)
     if slide.has_notes_slide and (notes := slide.notes_slide.notes_text_frame) is not None and notes.text.strip():
-        yield Element(ElementKind.OTHER, notes.text, page=page)
+        yield Element(ElementKind.OTHER, f"{SPEAKER_NOTES}{notes.text}", page=page)
     yield from _comments(slide, page)
 
 
 def _in_order(shapes: Iterable[Shape]) -> list[Shape]:
-    """From top to bottom, then from left to right; groups, which are drawings, after the texts that they illustrate."""
-    return sorted(shapes, key=lambda shape: (hasattr(shape, "shapes"), shape.top or 0, shape.left or 0))
+    """From top to bottom, in rows from left to right; groups, which are drawings, after the texts that they illustrate.
+
+    Nobody puts boxes at exactly the same height: what begins about where the first of a row does stands in that row.
+    """
+    rows: list[list[Shape]] = []
+    for shape in sorted(shapes, key=lambda each: (hasattr(each, "shapes"), each.top or 0)):
+        first = rows[-1][0] if rows else None
+        if first is not None and hasattr(first, "shapes") == hasattr(shape, "shapes") and _is_beside(first, shape):
+            rows[-1].append(shape)
+        else:
+            rows.append([shape])
+    return [shape for row in rows for shape in sorted(row, key=lambda each: each.left or 0)]
+
+
+def _is_beside(first: Shape, other: Shape) -> bool:
+    height = min(first.height or 0, other.height or 0)
+    return bool((other.top or 0) - (first.top or 0) <= height * ABOUT_A_ROW)
 
 
 def _shape(shape: Shape, page: int) -> Iterator[Element]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -17,8 +17,9 @@ from openpyxl.worksheet.cell_range import CellRange, MultiCellRange  # type: ign
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage
-from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.grids import Budget, Cells, hidden_sheets, sheet_elements, shown
 from ingest.parsers.kinds import FileKind
+from ingest.parsers.markup import Node, children, find_text, parse_xml
 from ingest.parsers.opc import OfficePackage
 from ingest.parsers.tables import Covered, table_text
 
@@ -44,12 +45,15 @@ class XlsxParser:
             with OfficePackage(data) as package:
                 properties = package.properties()  # openpyxl puts the present where a date is missing
                 shown_as_formulas = _show_formulas(book, data) if _lacks_values(package) else 0
-            elements = (*_sheets(book), *_names(book))
+                threads = _threads(package)
+            elements = (*_sheets(book, threads), *_names(book))
+            hidden = sum(not _is_shown(each) for each in (*book.worksheets, *book.chartsheets))
         titled = [each for each in elements if each.kind is not ElementKind.HEADING]
         found = properties.describing(elements if titled else (), FileKind.XLSX)
-        if not shown_as_formulas:
-            return found
-        return replace(found, notices=(f"{shown_as_formulas:,} formulas without a stored value are shown as formulas",))
+        notices = hidden_sheets(hidden)
+        if shown_as_formulas:
+            notices += (f"{shown_as_formulas:,} formulas without a stored value are shown as formulas",)
+        return replace(found, notices=notices)
 
 
 def _lacks_values(package: OfficePackage) -> bool:
@@ -70,16 +74,20 @@ def _show_formulas(book: Sheet, data: bytes) -> int:
     return count
 
 
-def _sheets(book: Sheet) -> Iterator[Element]:
+def _sheets(book: Sheet, threads: Mapping[str, Sequence[str]]) -> Iterator[Element]:
     budget = Budget()
-    for sheet in book.worksheets:
+    for sheet in filter(_is_shown, book.worksheets):
         heads = [_top_left(table) for table in sheet.tables.values() if table.headerRowCount]
-        yield from sheet_elements(sheet.title, _cells(sheet, budget), budget, heads)
-        yield from _comments(sheet)
-        yield from _charts(sheet)
-    for sheet in book.chartsheets:
+        yield from sheet_elements(sheet.title, _cells(sheet, budget), budget, heads, _charts(sheet))
+        yield from _comments(sheet, threads)
+    for sheet in filter(_is_shown, book.chartsheets):
         yield Element(ElementKind.HEADING, sheet.title, 1)
-        yield from _charts(sheet)
+        yield from (element for _, element in _charts(sheet))
+
+
+def _is_shown(sheet: Sheet) -> bool:
+    """Whoever shares a workbook seldom means the sheets that he has hidden, for instance what a sum is made of."""
+    return bool(sheet.sheet_state == "visible")
 
 
 def _cells(sheet: Sheet, budget: Budget) -> Cells:
@@ -142,29 +150,60 @@ def _top_left(table: Sheet) -> tuple[int, int]:
     return top, left
 
 
-def _comments(sheet: Sheet) -> Iterator[Element]:
+def _threads(package: OfficePackage) -> dict[str, list[str]]:
+    """Comments that can be replied to, by the id of the first of each thread: who says what (MS-XLSX 2.1.37)."""
+    people: dict[str, str] = {}
+    threads: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(package.names):
+        if name.startswith("xl/persons/"):
+            people |= {
+                each.get("id", ""): each.get("displayName", "") for each in children(_root(package, name), "person")
+            }
+    for name in sorted(package.names):
+        if name.startswith("xl/threadedComments/"):
+            for each in children(_root(package, name), "threadedComment"):
+                by = people.get(each.get("personId", ""))
+                said = f"{f' ({by})' if by else ''}: {find_text(each, 'text')}"
+                threads[each.get("parentId") or each.get("id", "")].append(said)
+    return threads
+
+
+def _root(package: OfficePackage, name: str) -> Node:
+    return parse_xml(package.read(name))
+
+
+def _comments(sheet: Sheet, threads: Mapping[str, Sequence[str]]) -> Iterator[Element]:
+    """What is beside the cells. Of a thread, older programs are shown one text without the names of who wrote it."""
     for cell in sheet._cells.values():
         if comment := getattr(cell, "comment", None):
-            by = "" if comment.author.startswith("tc=") else f" ({comment.author})"
-            yield Element(ElementKind.OTHER, f"Comment on {cell.coordinate}{by}: {THREADED.sub('', comment.text)}")
+            first, *replies = threads.get(comment.author.removeprefix("tc="), ()) or [_unthreaded(comment)]
+            yield Element(ElementKind.OTHER, f"Comment on {cell.coordinate}{first}")
+            yield from (Element(ElementKind.OTHER, f"Reply{each}") for each in replies)
 
 
-def _charts(sheet: Sheet) -> Iterator[Element]:
-    """Title and numbers of each chart, as they are kept with the chart."""
+def _unthreaded(comment: Sheet) -> str:
+    by = "" if comment.author.startswith("tc=") else f" ({comment.author})"
+    return f"{by}: {THREADED.sub('', comment.text)}"
+
+
+def _charts(sheet: Sheet) -> Iterator[tuple[int, Element]]:
+    """Title and numbers of each chart, as they are kept with the chart, and the row at which it stands."""
     for chart in sorted(sheet._charts, key=_row_of):
+        row = _row_of(chart)
         if title := _title(chart):
-            yield Element(ElementKind.PARAGRAPH, title)
+            yield row, Element(ElementKind.PARAGRAPH, title)
         columns = [(_name(each), _points(each.val or each.yVal)) for each in chart.series]
         labels = _points(chart.series[0].cat or chart.series[0].xVal) if chart.series else {}
         places = sorted({place for _, values in columns for place in values})[:MAX_POINTS]
         rows = [[labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places]
         if rows:
-            yield Element(ElementKind.TABLE, table_text([["", *(name for name, _ in columns)], *rows], header=True))
+            numbers = table_text([["", *(name for name, _ in columns)], *rows], header=True)
+            yield row, Element(ElementKind.TABLE, numbers)
 
 
 def _row_of(chart: Sheet) -> int:
     corner = getattr(chart.anchor, "_from", None)
-    return corner.row if corner else 0
+    return corner.row + 1 if corner else 0
 
 
 def _title(chart: Sheet) -> str:
@@ -194,14 +233,23 @@ def _value(text: object) -> object:
 
 def _names(book: Sheet) -> Iterator[Element]:
     """Named ranges and constants, those of single sheets among them, with the value of those that are one cell."""
-    every = chain(book.defined_names.items(), *(sheet.defined_names.items() for sheet in book.worksheets))
+    shown_sheets = filter(_is_shown, book.worksheets)
+    every = chain(book.defined_names.items(), *(sheet.defined_names.items() for sheet in shown_sheets))
     lines = [
         f"{name}: {_meaning(book, defined)}"
         for name, defined in islice(every, MAX_NAMES)
-        if not defined.hidden and not name.startswith("_") and defined.attr_text and "#REF!" not in defined.attr_text
+        if not (
+            defined.hidden or name.startswith("_") or not defined.attr_text or _points_nowhere(book, defined.attr_text)
+        )
     ]
     if lines:
         yield Element(ElementKind.OTHER, "\n".join(["Named ranges", *lines]))
+
+
+def _points_nowhere(book: Sheet, reference: str) -> bool:
+    """Whether what is named is gone, or on a hidden sheet."""
+    hidden = {each.title for each in book._sheets if not _is_shown(each)}
+    return "#REF!" in reference or reference.rpartition("!")[0].strip("'") in hidden
 
 
 def _meaning(book: Sheet, defined: Sheet) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import xlrd  # type: ignore[import-untyped]
 
 from ingest.extraction import Element, ElementKind, Extraction
 from ingest.parsers.damage import damage, encrypted
-from ingest.parsers.grids import Budget, Cells, sheet_elements, shown
+from ingest.parsers.grids import Budget, Cells, hidden_sheets, sheet_elements, shown
 from ingest.parsers.kinds import FileKind
 from ingest.parsers.properties import Properties
 
 Book = Any  # xlrd has no types
+SHOWN = 0  # of the states of a sheet (MS-XLS 2.4.28); the others are hidden, and hidden from the list of those too
 
 
 class XlsParser:
@@ -33,12 +35,15 @@ class XlsParser:
                 raise
             elements = tuple(_sheets(book))
             author = book.user_name or ""
-        return Properties(author=author).describing(elements, FileKind.XLS)
+            notices = hidden_sheets(sum(each != SHOWN for each in book._sheet_visibility))
+        return replace(Properties(author=author).describing(elements, FileKind.XLS), notices=notices)
 
 
 def _sheets(book: Book) -> Iterator[Element]:
     budget = Budget()
-    for name in book.sheet_names():
+    for name, visibility in zip(book.sheet_names(), book._sheet_visibility, strict=True):
+        if visibility != SHOWN:
+            continue
         sheet = book.sheet_by_name(name)
         if cells := _cells(book, sheet, budget):
             yield from sheet_elements(name, cells, budget)

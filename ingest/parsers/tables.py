@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from html.parser import HTMLParser
+from itertools import pairwise
 
 CELL_SEPARATOR = " | "
 NAME_SEPARATOR = " / "
@@ -61,8 +62,9 @@ def _joined(cells: Iterable[str]) -> str:
     return CELL_SEPARATOR.join(cell for cell in cells if cell)
 
 
-def _shown_once(cells: Iterable[str]) -> list[str]:
-    return [cell for cell in cells if not isinstance(cell, Covered)]
+def _shown_once(cells: Sequence[str]) -> list[str]:
+    """The cells of a row, those that lie over several columns once."""
+    return [cell for before, cell in pairwise(["", *cells]) if not (isinstance(cell, Covered) and cell == before)]
 
 
 def _named(names: Sequence[str], row: Sequence[str]) -> str:

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from email.message import EmailMessage
 
 import openpyxl  # type: ignore[import-untyped]
+import pptx
 import pymupdf
 import pytest
+from openpyxl.chart import BarChart, Reference  # type: ignore[import-untyped]
+from openpyxl.comments import Comment  # type: ignore[import-untyped]
 from openpyxl.workbook.defined_name import DefinedName  # type: ignore[import-untyped]
+from pptx.util import Emu
 
 from ingest import reading
 from ingest.extraction import ElementKind, Extraction
@@ -281,6 +285,104 @@ def test_names_of_a_single_sheet_are_read_as_those_of_the_workbook() -> None:
     book.defined_names["Global"] = DefinedName("Global", attr_text="Sheet!$B$3")
     book.active.defined_names["Lokal"] = DefinedName("Lokal", attr_text="Sheet!$B$2")
     assert texts_of(parse(files.saved(book), "a.xlsx"))[-1] == "Named ranges\nGlobal: 4 (Sheet!B3)\nLokal: 2 (Sheet!B2)"
+
+
+# Sheets as they are shown ------------------------------------------------------------------------------------------------
+
+
+def workbook_with_a_hidden_sheet() -> bytes:
+    book = unreckoned()
+    hidden = book.create_sheet("Gehälter")
+    hidden["A1"] = "streng vertraulich"
+    hidden.sheet_state = "veryHidden"
+    book.defined_names["Summe"] = DefinedName("Summe", attr_text="'Gehälter'!$A$1")
+    return files.saved(book)
+
+
+def sheets_with_a_hidden_one() -> bytes:
+    style = (
+        '<office:automatic-styles xmlns:style="urn:oasis:names:tc:opendocument:xmlns:style:1.0"><style:style style:name="ta2" style:family="table">'
+        '<style:table-properties table:display="false"/></style:style></office:automatic-styles>'
+    )
+    cell = "<table:table-row><table:table-cell><text:p>{}</text:p></table:table-cell></table:table-row>"
+    shown = f'<table:table table:name="Lager" table:style-name="ta1">{cell.format("Mutter")}</table:table>'
+    hidden = (
+        f'<table:table table:name="Gehälter" table:style-name="ta2">{cell.format("streng vertraulich")}</table:table>'
+    )
+    body = f"<office:spreadsheet>{shown}{hidden}</office:spreadsheet>"
+    content = files.member_of(files.opendocument("spreadsheet", body), "content.xml").decode()
+    return files.replaced(
+        files.opendocument("spreadsheet", body),
+        "content.xml",
+        content.replace("<office:body>", f"{style}<office:body>").encode(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [(workbook_with_a_hidden_sheet(), "a.xlsx"), (sheets_with_a_hidden_one(), "a.ods")]
+)
+def test_sheets_that_their_author_has_hidden_are_left_out_and_the_operator_is_told(data: bytes, name: str) -> None:
+    found = parse(data, name)
+    assert not any("Gehälter" in text or "vertraulich" in text for text in texts_of(found))
+    assert "hidden sheets are left out: 1" in found.notices
+
+
+def test_a_chart_stands_where_it_stands_on_the_sheet() -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row, cells in (
+        (1, ("Jahr", "Enten")),
+        (2, (2024, 3)),
+        (3, (2025, 4)),
+        (40, ("Ort", "Zahl")),
+        (41, ("Kiel", 9)),
+    ):
+        for column, value in enumerate(cells, 1):
+            sheet.cell(row, column, value)
+    chart = BarChart()
+    chart.title = "Enten im Jahr"
+    chart.add_data(Reference(sheet, min_col=2, min_row=2, max_row=3))
+    sheet.add_chart(chart, "A10")
+    texts = texts_of(parse(files.saved(book), "a.xlsx"))
+    assert [text.split("\n")[0] for text in texts[1:]] == ["Jahr | Enten", "Enten im Jahr", "Ort | Zahl"]
+
+
+def test_who_replies_to_a_comment_on_a_cell_is_named() -> None:
+    book = unreckoned()
+    book.active["B2"].comment = Comment(
+        "[Threaded comment]\n\nOld.\n\nComment:\n    Zu wenig\nReply:\n    Nein", "tc={1}"
+    )
+    told = {
+        "xl/persons/person.xml": b'<personList><person displayName="Anna (A)" id="{a}"/><person displayName="Bo" id="{b}"/></personList>',
+        "xl/threadedComments/threadedComment1.xml": (
+            b'<ThreadedComments><threadedComment ref="B2" personId="{a}" id="{1}"><text>Zu wenig</text></threadedComment>'
+            b'<threadedComment ref="B2" personId="{b}" id="{2}" parentId="{1}"><text>Nein</text></threadedComment></ThreadedComments>'
+        ),
+    }
+    data = files.saved(book)
+    assert texts_of(parse(data, "a.xlsx"))[-1] == "Comment on B2: Zu wenig\nReply:\n    Nein"
+    for name, content in told.items():
+        data = files.replaced(data, name, content)
+    assert texts_of(parse(data, "a.xlsx"))[-2:] == ["Comment on B2 (Anna (A)): Zu wenig", "Reply (Bo): Nein"]
+
+
+# Slides as they are looked at --------------------------------------------------------------------------------------------
+
+BOXES = {
+    "a row of boxes is not set with a ruler": ([(3_000, 1_010, "B"), (1_000, 1_000, "A"), (5_000, 990, "C")], "A B C"),
+    "what begins further down comes later, though it stands on the left": ([(1_000, 1_500, "B"), (5_000, 1_000, "A")], "A B"),
+    "lines below one another": ([(2_000, 2_000, "B"), (3_000, 900, "A"), (1_000, 3_100, "C")], "A B C"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BOXES)
+def test_boxes_on_a_slide_are_read_in_rows(case: str) -> None:
+    boxes, expected = BOXES[case]
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    for left, top, text in boxes:
+        slide.shapes.add_textbox(Emu(left), Emu(top), Emu(1_500), Emu(1_000)).text_frame.text = text
+    assert texts_of(parse(files.saved(deck), "a.pptx")) == expected.split()
 
 
 # Encodings ---------------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ YIELDS: dict[str, tuple[Callable[[], bytes], str, list[tuple[ElementKind, str]]]
     "OpenDocument slides": (
         files.odp,
         "a.odp",
-        [(HEADING, "Begrüßung"), (PARAGRAPH, "Guten Tag"), (PARAGRAPH, "Langsam sprechen")],
+        [(HEADING, "Begrüßung"), (PARAGRAPH, "Guten Tag"), (OTHER, "Speaker notes: Langsam sprechen")],
     ),
     "a book in the order of reading": (
         files.epub,
@@ -139,7 +139,7 @@ def test_word_yields_lists_with_their_numbers_comments_merged_heads_and_furnitur
     assert outline(found)[:6] == WORD
     assert outline(found)[6][1].endswith(": Bitte prüfen")
     assert outline(found)[7:] == [
-        (TABLE, "Ort | 2025\nSoll | Ist\nOrt: Kiel | 2025 / Soll: 5 | 2025 / Ist: 4"),
+        (TABLE, "Ort | 2025\nOrt | Soll | Ist\nOrt: Kiel | 2025 / Soll: 5 | 2025 / Ist: 4"),
         (OTHER, "Nur intern"),  # the footer holds a page number only
     ]
     assert [element.page for element in found.elements][:4] == [1, 1, 2, 2]
@@ -195,7 +195,7 @@ def test_slides_yield_tables_charts_and_notes() -> None:
         (HEADING, "Umsatz"),
         (TABLE, "Ort | Soll | Ist\nOrt: Kiel | Soll: 5 | Ist: 4\nOrt: Summe | Soll: 9 | Ist: 9"),
         (TABLE, "Enten\n2024 | Enten: 3\n2025 | Enten: 4.5"),
-        (OTHER, "Auf den Plan zeigen."),
+        (OTHER, "Speaker notes: Auf den Plan zeigen."),
     ]
     assert {element.page for element in found.elements} == {1}
 

@@ -163,7 +163,7 @@ def test_slides_are_pages_with_their_title_first_and_their_notes(pool: ParserPoo
     found = pool.parse(slides(), "a.pptx")
     assert pages_of(found) == [1, 1, 2, 2, 2]
     assert [e.text for e in found.elements if e.kind is HEADING] == ["Willkommen", "Brandschutz"]
-    assert {"Sammelplatz Süd", "Auf den Plan zeigen."} <= {e.text for e in found.elements if e.page == 2}
+    assert {"Sammelplatz Süd", "Speaker notes: Auf den Plan zeigen."} <= {e.text for e in found.elements if e.page == 2}
 
 
 def test_sheets_are_headings_and_rows_carry_their_column_names(pool: ParserPool) -> None:
@@ -244,14 +244,14 @@ def test_mail_yields_subject_envelope_and_body_and_its_attachments_apart(pool: P
 def test_web_pages_yield_their_text_without_scripts_and_fetch_nothing(pool: ParserPool) -> None:
     page = """<!doctype html><html><head><title>Intranet &amp; Mehr</title><style>p{}</style></head><body>
     <h1>Häuser</h1><p>Ein <a href="http://sentinel.invalid/x">Satz</a>.</p><script>steal()</script>
-    <img src="http://sentinel.invalid/y.png"><table><tr><th>Ort</th><th>Satz</th></tr><tr><td>Kiel</td><td>3</td></tr>
-    </table></body></html>"""
+    <img src="http://sentinel.invalid/y.png"><table><tr><th>Ort</th><th>Satz</th></tr>
+    <tr><td>Kiel <IMG src="k.png" alt="K&uuml;ste &lt;3"></td><td>3</td></tr></table></body></html>"""
     found = pool.parse(page.encode(), "a.html")
     assert found.title == "Intranet & Mehr"
     assert outline(found)[1:] == [
         (HEADING, "Häuser"),
         (PARAGRAPH, "Ein Satz."),
-        (TABLE, "Ort | Satz\nOrt: Kiel | Satz: 3"),
+        (TABLE, "Ort | Satz\nOrt: Kiel Küste <3 | Satz: 3"),
     ]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eval.parsing.content import Block, extracted, full_text, markdown, paragraph, plain_text, table, table_rows
 from eval.parsing.measures import Scores, cell_f1, mean_scores, reading_order, scores
 from ingest.extraction import Element, ElementKind, Extraction
+from ingest.parsers.kinds import FileKind
 from ingest.parsers.tables import table_text
 
 DUCKS = (("Year", "Ducks", "Geese"), ("2019", "120", "80"), ("2020", "135", "95"))
@@ -95,6 +96,26 @@ def test_an_extraction_is_compared_without_the_names_of_columns_and_the_marks_of
         "text/plain",
     )
     assert extracted(extraction) == (Block("Bread"), Block(rows=DUCKS), Block("a"), Block("b"))
+
+
+@pytest.mark.parametrize(
+    ("element", "media_type", "compared"),
+    [
+        (Element(ElementKind.TITLE, "Ducks"), FileKind.HTML, False),
+        (Element(ElementKind.TITLE, "Ducks"), FileKind.DOCX, True),
+        (Element(ElementKind.HEADING, "Sheet1"), FileKind.ODS, False),
+        (Element(ElementKind.HEADING, "Sheet1"), FileKind.HTML, True),
+        (Element(ElementKind.OTHER, "Speaker notes: Ducks"), FileKind.PPTX, False),
+        (Element(ElementKind.OTHER, "Footnote 1: Ducks"), FileKind.PPTX, True),
+    ],
+)
+def test_what_references_hold_or_not_as_their_makers_like_is_not_compared(element, media_type, compared) -> None:
+    assert bool(extracted(Extraction("", (element,), media_type))) is compared
+
+
+def test_a_reference_of_sheets_is_compared_without_their_names() -> None:
+    assert markdown("## Sheet1\n\nDucks", of_sheets=True) == (Block("Ducks"),)
+    assert markdown("## Sheet1\n\nDucks") == (Block("Sheet1"), Block("Ducks"))
 
 
 @pytest.mark.parametrize(
