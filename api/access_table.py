@@ -28,8 +28,12 @@ class Duty(StrEnum):
 class Row:
     """One address.
 
-    `outsider` is the HTTP status that a caller without anything gets, `reader` what a signed-in person without any
-    duty gets: 403 where a duty is missing, because the address is no secret; 200 stands for whatever his rights make.
+    Attributes:
+        outsider: the HTTP status that a caller without anything gets.
+        reader: what a signed-in person without any duty gets: 403 where a duty is missing, because the address is no
+            secret; 200 stands for whatever his rights make.
+        early: the route begins when the token is verified, and takes the caller once Keycloak has said what it is
+            worth; any other begins after that.
     """
 
     method: str
@@ -37,6 +41,7 @@ class Row:
     duty: Duty
     outsider: int
     reader: int
+    early: bool = False
 
 
 TABLE = (
@@ -45,8 +50,8 @@ TABLE = (
     Row("GET", "/openapi.json", Duty.PUBLIC, 200, 200),
     Row("GET", "/healthz", Duty.PUBLIC, 200, 200),
     Row("GET", "/readyz", Duty.PUBLIC, 200, 200),
-    Row("POST", "/v1/search", Duty.READER, 401, 200),
-    Row("POST", "/v1/chat/completions", Duty.READER, 401, 200),
+    Row("POST", "/v1/search", Duty.READER, 401, 200, early=True),
+    Row("POST", "/v1/chat/completions", Duty.READER, 401, 200, early=True),
     Row("GET", "/v1/models", Duty.READER, 401, 200),
     Row("GET", "/v1/documents", Duty.READER, 401, 200),
     Row("GET", "/v1/documents/{document_id}", Duty.READER, 401, 200),
@@ -65,13 +70,13 @@ TABLE = (
 )
 
 
-def duty_of(method: str, path: str) -> Duty:
-    """The duty of a route by its method and its path template.
+def row_of(method: str, path: str) -> Row:
+    """The row of a route by its method and its path template.
 
     Raises:
         Misconfigured: the table has no such row.
     """
     for row in TABLE:
         if (row.method, row.path) == (method, path):
-            return row.duty
+            return row
     raise Misconfigured(f"{method} {path} has no row in api/access_table.py; add one that says who may use it")

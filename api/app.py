@@ -7,7 +7,7 @@ import logging
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from api.access_table import duty_of
+from api.access_table import row_of
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.doors import Doors
@@ -71,7 +71,7 @@ def create_app(
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    duty_of("GET", OPENAPI)
+    row_of("GET", OPENAPI)
     app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local, sessions)
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)

@@ -13,22 +13,29 @@ The rules, in order; each failure is `NotAuthenticated` and no claim is used (RF
     token, a mapper that is missing, Entra's overage) a deny for a group could not be seen, so such a token is refused,
     as is another shape: neither is read as "none" or "all" (RM-09, RM-10, TV-23).
 
-A token says what was true when it was issued. Asking Keycloak anew at every request (introspection) will stand between
-7 and 8: `Issuer` gets one more port, and `_principals` reads its reply instead of the claims.
+ 9. the issuer says that the token is worth something now, and means this one (`SAME`); what it says of roles and groups
+    counts, and what the token says of them does not (RC-01, RC-06, TV-24).
+
+Rules 1 to 8 are decided here, at once; what passes them is `Verified`, which opens nothing. Rule 9 makes the `Caller`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import jwt
 
+from api.claims import Claims, claims_in
+from api.confirmation import Unconfirmed
+from api.freshness import Freshness, Standing
+from api.introspection import Introspection
 from api.jwks import Jwk, KeySource
 from rag.access import principals
 from rag.access.principals import Principal
@@ -47,9 +54,23 @@ MAPPERS = {
     "realm_access": "'realm roles' (client scope 'roles')",
 }
 """Claims without which a token says too little, and what puts them in."""
+SAME = ("iss", "sub", "azp", "typ", "jti", "sid", "exp")
+"""Claims by which an answer about a token is known to be about that token and nobody else's (TV-24)."""
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
-Claims = Mapping[str, object]
+
+class Worth(Protocol):
+    """Says what a verified token is worth now."""
+
+    def caller(self, token: Verified) -> Future[Caller]:
+        """Who it stands for, with the rights of this moment; the answer may be NotAuthenticated or Unavailable.
+
+        Raises:
+            Overloaded: too many are asked for already.
+        """
+
+    def forget(self, *, subject: str | None = None, session: str | None = None) -> None:
+        """Nothing that was known before holds any longer, of this account, of this session, or of anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +83,7 @@ class Issuer:
         realm: name that qualifies the principals.
         tenant: the tenant that its people belong to, whatever a token or request says (MT-02).
         clients: accepted values of `azp`; a token for any other client is refused.
+        worth: what its tokens are worth now.
     """
 
     url: str
@@ -70,6 +92,52 @@ class Issuer:
     tenant: str
     clients: frozenset[str]
     keys: KeySource
+    worth: Worth
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A token that its issuer signed for us. What it is worth now is not known, so it has no principals.
+
+    `subject` is whom it names, as in `Caller`.
+    """
+
+    text: str = field(repr=False)
+    subject: str
+    claims: Claims = field(repr=False)
+    issuer: Issuer
+
+
+class AsIssued:
+    """For accounts that nobody administers, the demo's: a token is worth what it says until it expires."""
+
+    def caller(self, token: Verified) -> Future[Caller]:
+        known: Future[Caller] = Future()
+        known.set_result(_caller(token.claims, token.issuer))
+        return known
+
+    def forget(self, *, subject: str | None = None, session: str | None = None) -> None:
+        """Nothing is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedOfKeycloak:
+    """A token is worth what Keycloak says at this moment, or said within the stated time."""
+
+    introspection: Introspection
+    freshness: Freshness
+
+    def caller(self, token: Verified) -> Future[Caller]:
+        return self.freshness.caller(token.text, lambda: self._standing(token))
+
+    def forget(self, *, subject: str | None = None, session: str | None = None) -> None:
+        self.freshness.forget(subject=subject, session=session)
+
+    def _standing(self, token: Verified) -> Standing:
+        answer = self.introspection.claims(token.text)
+        _check_same(token.claims, answer)
+        _check_purpose(answer, token.issuer)
+        return Standing(_caller(answer, token.issuer), _session(answer))
 
 
 class Identity:
@@ -80,17 +148,17 @@ class Identity:
         self._clock = clock
         self._jws = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
 
-    def caller(self, token: str) -> Caller:
-        """Who the token stands for, with the principals that it names.
+    def verified(self, token: str) -> Verified:
+        """The token, by rules 1 to 8.
 
         Raises:
-            NotAuthenticated: any rule of this module's list fails.
+            NotAuthenticated: one of them fails.
             Unavailable: the issuer's keys cannot be fetched.
         """
         issuer, claims = self.signed(token)
         _check_purpose(claims, issuer)
         check_time(claims, self._clock())
-        return _caller(claims, issuer)
+        return Verified(token, _caller(claims, issuer).subject, claims, issuer)
 
     def signed(self, token: str, types: Collection[str] = HEADER_TYPES) -> tuple[Issuer, Claims]:
         """Rules 1 to 5 alone: what an accepted issuer has signed, not yet what it is good for and whether it has ended.
@@ -110,6 +178,33 @@ class Identity:
         """Whether the caller has the role of this name at our client; those of other clients do not count (RM-06)."""
         ours = [each for each in self._issuers.values() if each.tenant == caller.tenant]
         return any(principals.client_role(each.realm, each.audience, duty) in caller.principals for each in ours)
+
+    def unconfirmed(self, token: str) -> Unconfirmed:
+        """Who the token stands for, once its issuer has said what it is worth; that is asked for when this returns.
+
+        Raises:
+            NotAuthenticated, Unavailable: as `verified`.
+            Overloaded: too many are asked for already.
+        """
+        verified = self.verified(token)
+        return Unconfirmed(verified.subject, lambda: verified.issuer.worth.caller(verified))
+
+    def caller(self, token: str) -> Caller:
+        """As `unconfirmed`, waiting for the answer.
+
+        Raises:
+            NotAuthenticated: any rule of this module's list fails.
+            Unavailable: the issuer's keys cannot be fetched, or it does not say what the token is worth.
+        """
+        return self.unconfirmed(token).wait()
+
+    def forget(self, *, subject: str | None = None, session: str | None = None) -> None:
+        """What was known of an account (`Caller.subject`), of a session (`sid`) or of everybody is asked for anew.
+
+        For whoever hears that something was taken away: admin events, back-channel logout.
+        """
+        for issuer in self._issuers.values():
+            issuer.worth.forget(subject=subject, session=session)
 
     def _issuer(self, claims: Claims) -> Issuer:
         name = claims.get("iss")
@@ -175,18 +270,10 @@ def _base64url(part: str) -> bytes:
 
 
 def _json_object(data: bytes) -> Claims:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("duplicate names")
-        return dict(pairs)
-
     try:
-        parsed = json.loads(data, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise NotAuthenticated("the token does not hold JSON without duplicate names") from error
-    if not isinstance(parsed, dict):
-        raise NotAuthenticated("the token does not hold JSON objects")
-    return parsed
+        return claims_in(data)
+    except ValueError as error:
+        raise NotAuthenticated("the token does not hold JSON objects without duplicate names") from error
 
 
 def _check_key(published: Jwk, algorithm: str) -> None:
@@ -213,6 +300,17 @@ def _check_purpose(claims: Claims, issuer: Issuer) -> None:
         raise NotAuthenticated("the token was issued to a client that is not accepted here")
     if claims.get("typ") != "Bearer":
         raise NotAuthenticated("the token is not an access token")
+
+
+def _check_same(claims: Claims, answer: Claims) -> None:
+    differing = [name for name in SAME if claims.get(name) != answer.get(name)]
+    if differing or answer.get("client_id") != claims.get("azp"):
+        raise NotAuthenticated(f"the identity provider spoke of another token; different: {differing or 'client_id'}")
+
+
+def _session(answer: Claims) -> str | None:
+    session = answer.get("sid")
+    return session if isinstance(session, str) else None
 
 
 def check_time(claims: Claims, now: float) -> None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from api.auth import Issuer
+from api.auth import AsIssued, Issuer
 from api.jwks import StaticKeys
 from api.local_operator import create_private, replace_private
 from rag.access import principals
@@ -128,7 +128,7 @@ class DemoIssuer:
     def issuer(self, tenant: str) -> Issuer:
         """What `api.auth` needs to verify these tokens."""
         keys = StaticKeys({self._kid: {**self._public, "alg": "RS256", "use": "sig"}})
-        return Issuer(self._url, AUDIENCE, self._accounts.realm, tenant, frozenset({CLIENT}), keys)
+        return Issuer(self._url, AUDIENCE, self._accounts.realm, tenant, frozenset({CLIENT}), keys, AsIssued())
 
     def directory_edges(self) -> list[tuple[Principal, Principal]]:
         """(member group, containing group) for every nesting in the accounts file, for the catalog's directory."""

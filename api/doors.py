@@ -5,27 +5,32 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from api.access_table import Duty, duty_of
+from api.access_table import Duty, Row, row_of
 from api.auth import Identity
+from api.confirmation import Unconfirmed
 from api.demo_issuer import DemoIssuer
 from api.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
 from api.page_guard import SESSION_COOKIE, check_own_page, cookie
 from api.sessions import Sessions
+from api.slow_work import SlowWork
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """Headers by which a proxy gives itself away, beside X-Forwarded-*."""
+PROOFS_AT_A_TIME = 512
+PROOF_THREADS = 8
+"""Keys that have to be fetched hold these, and not the threads on which everything else runs (FT-03)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +50,29 @@ class Doors:
     demo: DemoIssuer | None
     local: LocalOperator | None
     sessions: Sessions | None = None
+    proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
 
-    async def admit(self, duty: Duty, request: Request) -> None:
+    async def admit(self, row: Row, request: Request) -> None:
         """Lets the request through, with `request.state.caller` set unless everybody may come in.
+
+        For a row that is early there is no caller yet, but `request.state.unconfirmed`.
 
         Raises:
             BadInput: two Authorization headers, or one beside the page's cookie.
             NotAuthenticated: no token, or one that is not valid for this duty.
             NotAllowed: the caller does not have the duty, the demo is not for him, or a cookie comes from elsewhere.
             HTTPException: the demo is off.
-            Unavailable: the keys of the identity provider cannot be fetched.
+            Unavailable: Keycloak does not answer, or too many wait for it.
         """
-        match duty:
+        match row.duty:
             case Duty.PUBLIC | Duty.PAGE:
                 pass
             case Duty.READER:
-                request.state.caller = await run_in_threadpool(self._reader, self._proof(request))
+                request.state.unconfirmed = unconfirmed = await self._unconfirmed(self._proof(request))
+                if not row.early:
+                    request.state.caller = await unconfirmed.confirmed()
             case Duty.OPERATOR | Duty.AUDITOR | Duty.EVALUATOR:
-                request.state.caller = await run_in_threadpool(self._on_duty, duty, self._proof(request))
+                request.state.caller = await self._on_duty(row.duty, self._proof(request))
             case Duty.DEMO:
                 self._check_demo(request)
 
@@ -76,16 +86,20 @@ class Doors:
         check_own_page(request, self.sessions.url)
         return Proof(cookie=held)
 
-    def _reader(self, proof: Proof) -> Caller:
-        if self.sessions and proof.cookie:
-            return self.sessions.caller(proof.cookie)
-        return self.identity.caller(proof.token)
+    async def _unconfirmed(self, proof: Proof) -> Unconfirmed:
+        with self.proofs.place():
+            return await self.proofs.run(partial(self._reader, proof))
 
-    def _on_duty(self, duty: Duty, proof: Proof) -> Caller:
+    def _reader(self, proof: Proof) -> Unconfirmed:
+        if self.sessions and proof.cookie:
+            return self.sessions.unconfirmed(proof.cookie)
+        return self.identity.unconfirmed(proof.token)
+
+    async def _on_duty(self, duty: Duty, proof: Proof) -> Caller:
         """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""
         if duty is Duty.OPERATOR and self.local and hmac.compare_digest(proof.token.encode(), self.local.key.encode()):
             return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
-        caller = self._reader(proof)
+        caller = await (await self._unconfirmed(proof)).confirmed()
         if not self.identity.has_duty(caller, duty):
             raise NotAllowed(f"this is for people with the role '{duty}' of this service's client")
         return caller
@@ -124,11 +138,11 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
         (method,) = self.methods or {"GET"}
-        duty = duty_of(method, self.path)
+        row = row_of(method, self.path)
 
         async def guarded(request: Request) -> Response:
             doors: Doors = request.app.state.doors
-            await doors.admit(duty, request)
+            await doors.admit(row, request)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return guarded

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.confirmation import Unconfirmed
 from api.doors import Doors
 from api.slow_work import SlowWork
 from ingest.bootstrap import Ingesting
@@ -24,6 +25,10 @@ def _doors(request: Request) -> Doors:
 
 def _caller(request: Request) -> Caller:
     return cast(Caller, request.state.caller)  # set by the door; on a public route this fails
+
+
+def _unconfirmed(request: Request) -> Unconfirmed:
+    return cast(Unconfirmed, request.state.unconfirmed)
 
 
 def _ingesting(request: Request) -> Ingesting:
@@ -49,6 +54,7 @@ def _request_id(request: Request) -> str:
 TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
+TheUnconfirmed = Annotated[Unconfirmed, Depends(_unconfirmed)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
 TheAnswers = Annotated[SlowWork, Depends(_answers)]

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from api.auth import Identity, Issuer, usable
+from api.auth import AskedOfKeycloak, Identity, Issuer, usable
 from api.demo_issuer import MARKER, DemoIssuer
+from api.freshness import Freshness
+from api.introspection import Introspection
 from api.jwks import HttpKeys
 from api.loopback import is_loopback
 from rag.access.scope import Caller
 from rag.errors import Misconfigured
 from rag.settings import Settings
+
+CERTS = "/protocol/openid-connect/certs"
+INTROSPECTION = "/protocol/openid-connect/token/introspect"
+UNASKED = (
+    "KUSTOS_ISSUER is set, so KUSTOS_SERVICE_SECRET must be set too: with it Kustos asks Keycloak at each request what "
+    "the caller may read now. It is the secret of the client {client}; docs/keycloak.md says where to find it"
+)
 
 
 def caller_of(settings: Settings, token: str) -> Caller:
@@ -71,9 +80,11 @@ def issuer_of(settings: Settings) -> Issuer:
     Raises:
         Misconfigured: a setting of it is missing or unsafe.
     """
-    for name in ("audience", "jwks_url", "realm"):
+    for name in ("audience", "jwks_url", "realm", "service_client"):
         if not getattr(settings, name):
             raise Misconfigured(f"KUSTOS_ISSUER is set, so KUSTOS_{name.upper()} must be set too")
+    if not settings.service_secret:
+        raise Misconfigured(UNASKED.format(client=settings.service_client))
     url = urlsplit(settings.jwks_url)
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
         raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} must begin with https://, or name this machine")
@@ -84,4 +95,20 @@ def issuer_of(settings: Settings) -> Issuer:
         tenant=settings.tenant,
         clients=frozenset(settings.clients or {settings.audience}),
         keys=HttpKeys.at(settings.jwks_url),
+        worth=AskedOfKeycloak(
+            Introspection(introspection_url(settings.jwks_url), settings.service_client, settings.service_secret),
+            Freshness(settings.freshness_s),
+        ),
     )
+
+
+def introspection_url(jwks_url: str) -> str:
+    """Where Keycloak says what a token is worth, beside where its keys are.
+
+    Raises:
+        Misconfigured: the keys are not at an address of Keycloak's.
+    """
+    realm = jwks_url.removesuffix(CERTS)
+    if realm == jwks_url:
+        raise Misconfigured(f"KUSTOS_JWKS_URL={jwks_url} is not an address of Keycloak's: it does not end in {CERTS}")
+    return realm + INTROSPECTION

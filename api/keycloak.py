@@ -159,7 +159,7 @@ class RealmReader:
         """The realm of the settings' provider.
 
         Raises:
-            Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
+            Misconfigured: a setting of the provider is missing or unsafe.
         """
         return cls(administration(settings))
 

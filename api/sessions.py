@@ -17,6 +17,7 @@ from threading import Event
 from urllib.parse import urlencode, urlsplit
 
 from api.auth import Identity
+from api.confirmation import Unconfirmed
 from api.identity import issuer_of
 from api.loopback import is_loopback
 from api.oidc import SCOPE, Client, Refused, Tokens, challenge
@@ -113,7 +114,7 @@ class Sessions:
         self._store.begin(row, unused_since=now - IDLE_S, began_before=now - LONGEST_S)
         return fresh
 
-    def caller(self, cookie: str) -> Caller:
+    def unconfirmed(self, cookie: str) -> Unconfirmed:
         """Who the session stands for, from its access token as from any other.
 
         Raises:
@@ -121,11 +122,15 @@ class Sessions:
             Unavailable: provider or catalog do not answer.
         """
         row = self._row(cookie)
-        caller = self._identity.caller(self._current(cookie, row).access)
-        if caller.subject != row.subject:
+        unconfirmed = self._identity.unconfirmed(self._current(cookie, row).access)
+        if unconfirmed.subject != row.subject:
             self._store.end(row.id)
             raise NotAuthenticated("the session's tokens name another person than it began with")
-        return caller
+        return unconfirmed
+
+    def caller(self, cookie: str) -> Caller:
+        """As `unconfirmed`, waiting for the answer."""
+        return self.unconfirmed(cookie).wait()
 
     def name(self, cookie: str) -> str:
         """The person's name, for display.
@@ -163,8 +168,10 @@ class Sessions:
             raise NotAuthenticated("the logout token was heard before")
         if logout.sid is not None:
             self._store.end_of_provider(logout.sid)
+            self._identity.forget(session=logout.sid)
         elif logout.subject is not None:
             self._store.end_of_subject(logout.subject)
+            self._identity.forget(subject=logout.subject)
 
     def _row(self, cookie: str) -> SessionRow:
         row, now = self._store.find(_id(cookie)), self._clock()

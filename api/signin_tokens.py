@@ -10,7 +10,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from api.auth import LEEWAY_S, MAX_NAME, Claims, Identity, Issuer, check_time
+from api.auth import LEEWAY_S, MAX_NAME, Identity, Issuer, check_time
+from api.claims import Claims
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, NotAuthenticated

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
-from rag.documents import Passage
+from rag.documents import Passage, Question
 from rag.ports import Answerer
 from rag.retrieval import MAX_QUESTION_CHARACTERS, Request, Retrieval
 
@@ -55,6 +55,16 @@ class Inquiry:
     limit: int = PASSAGES_AN_ANSWER
 
 
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An inquiry that is encoded, with what will answer it. `language`: ISO 639-1 code of the question."""
+
+    request: Request
+    question: Question
+    language: str
+    answerer: Answerer
+
+
 @dataclass(slots=True)
 class Answer:
     """An answer in the making. Iterate `pieces` once; afterwards `cited` holds the passages that were really cited.
@@ -86,19 +96,27 @@ class Answering:
         self._retrieval = retrieval
         self._choose = choose
 
-    def ask(self, caller: Caller, inquiry: Inquiry, request_id: str) -> Answer:
-        """Passages are retrieved, checked and audited when this returns; the text comes by iterating.
+    def understood(self, inquiry: Inquiry) -> Understood:
+        """All of an answer that does not depend on who asks: it reads nothing but the question.
 
         Raises:
             BadInput: the question is empty or too long.
             NotFound: no such model.
-            ModelUnavailable, StoreUnavailable: a part that is needed does not answer.
+            ModelUnavailable: the embedding model does not answer.
         """
         request = Request(searched(inquiry), inquiry.limit)
-        answerer = self._choose(inquiry.model)
-        language = self._retrieval.language(inquiry.text)
+        answerer, language = self._choose(inquiry.model), self._retrieval.language(inquiry.text)
+        return Understood(request, self._retrieval.question(request), language, answerer)
+
+    def answer(self, caller: Caller, asked: Understood, request_id: str) -> Answer:
+        """Passages are retrieved, checked and audited when this returns; the text comes by iterating.
+
+        Raises:
+            StoreUnavailable: catalog or index does not answer.
+        """
+        request, answerer, language = asked.request, asked.answerer, asked.language
         purpose = Purpose(Action.ANSWER, request_id, request.text, answerer.model)
-        passages = self._retrieval.search(caller, request, purpose)
+        passages = self._retrieval.search_for(caller, asked.question, request.limit, purpose)
         if not passages:
             return Answer((), NO_MODEL, language, iter([refusal(language)]))
         answer = Answer(passages, answerer.model, language, iter(()))

@@ -88,13 +88,15 @@ class Retrieval:
             BadFilter: `narrow` names an unknown field.
             ModelUnavailable, StoreUnavailable: a part that is needed does not answer.
         """
+        return self.search_for(caller, self.question(request), request.limit, purpose)
+
+    def search_for(self, caller: Caller, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
+        """As `search`, for a question that is encoded already."""
         scope = self._gate.scope_for(caller, purpose)
-        if scope is None:
-            return []
-        return self.search_as(scope, self.question(request), request.limit, purpose)
+        return [] if scope is None else self.search_as(scope, question, limit, purpose)
 
     def search_as(self, scope: AccessScope, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
-        """As `search`, for a question that is encoded already."""
+        """As `search_for`, for a scope that the gate has made already."""
         confirmed = self._gate.candidates(scope, question, max(DEPTH, limit))
         ranked = fuse(confirmed.candidates, question.language, self._covers)
         return self._gate.release(scope, [each.chunk_id for each in ranked[:limit]], purpose, confirmed.stale_index)

@@ -14,6 +14,7 @@ RANGES = {
     "max_document_bytes": (1, 2**40),
     "parse_timeout_s": (0.1, 86_400.0),
     "ocr_pages": (0, 100_000),
+    "freshness_s": (0.0, 300.0),
 }
 """Smallest and largest value of each number."""
 CHOICES = {"pdf_reader": ("pymupdf", "pdfium"), "ocr": ("rapidocr", "tesseract", "off")}
@@ -42,7 +43,8 @@ class Settings:
         realm: name that qualifies the principals of that issuer.
         page_url: where people open the page; sign-in leads back there.
         page_client, page_secret: what the page signs people in with; without the secret it does not.
-        service_client, service_secret: what Kustos itself asks Keycloak with; without the secret it does not ask.
+        service_client, service_secret: what Kustos itself asks Keycloak with, at each request.
+        freshness_s: what Keycloak said of a token holds so many seconds at most; 0 asks at each request.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
@@ -73,6 +75,7 @@ class Settings:
     page_secret: str = ""
     service_client: str = "kustos-service"
     service_secret: str = ""
+    freshness_s: float = 0.0
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
     pdf_reader: str = "pymupdf"

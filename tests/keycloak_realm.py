@@ -46,6 +46,7 @@ class KeycloakRealm:
             "KUSTOS_JWKS_URL": f"{self.issuer}/protocol/openid-connect/certs",
             "KUSTOS_REALM": QUALIFIER,
             "KUSTOS_CLIENTS": ",".join((*CLIENTS, TEST_CLIENT, *clients)),
+            "KUSTOS_SERVICE_SECRET": self.secret("kustos-service") or "",
         }
 
     def settings(self, home: Path, **environment: str) -> Settings:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from jwt.algorithms import RSAAlgorithm
 
 from api.app import create_app
-from api.auth import Identity, Issuer
+from api.auth import AsIssued, Identity, Issuer
 from api.demo_issuer import DemoIssuer
 from api.jwks import StaticKeys
 from api.local_operator import LocalOperator
@@ -130,7 +130,8 @@ def jwk(key: rsa.RSAPrivateKey, kid: str = KID, **more: str) -> dict[str, Any]:
 
 
 def issuer(keys: Mapping[str, Mapping[str, object]] | None = None) -> Issuer:
-    return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), StaticKeys(keys or {KID: jwk(signing_key())}))
+    known = StaticKeys(keys or {KID: jwk(signing_key())})
+    return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), known, AsIssued())
 
 
 def claims(issued_at: int | None = None, **changes: object) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Retrieval, the access check and the audit record are done, and the first piece of the answer is there, before the first
 byte of the reply (SC-20). After that an error can only be told inside the stream. A model may write for minutes, so the
-passages that it cites go through the gate once more before they are sent, last of all (RC-05).
+passages that it cites go through the gate once more before they are sent, last of all, for the caller as Keycloak knows
+him then (RC-05).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 
@@ -20,9 +21,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Send
 
 from api import openai_chat
+from api.confirmation import Unconfirmed
 from api.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
-from api.given import RequestId, TheAnswers, TheCaller, TheKustos
+from api.given import RequestId, TheAnswers, TheKustos, TheUnconfirmed
 from api.openai_chat import ChatRequest, Head
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
@@ -34,7 +36,7 @@ from rag.errors import KustosError
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
 
-Cite = Callable[[], Mapping[int, Passage]]
+Cite = Callable[[], Awaitable[Mapping[int, Passage]]]
 CLIENT_CLOSED = 499  # nobody reads it; it is for the log
 
 
@@ -45,31 +47,40 @@ async def chat(
     *,
     kustos: TheKustos,
     answers: TheAnswers,
-    caller: TheCaller,
+    unconfirmed: TheUnconfirmed,
     request_id: RequestId,
 ) -> Response:
     """OpenAI's shape. The extension field `kustos` (of the message, or of a stream's last chunk) has the citations."""
-    answer = await run_in_threadpool(kustos.answering.ask, caller, body.inquiry(), request_id)
+    asked = await run_in_threadpool(kustos.answering.understood, body.inquiry())
+    caller = await unconfirmed.confirmed()
+    answer = await run_in_threadpool(kustos.answering.answer, caller, asked, request_id)
     pieces = answers.pieces(answer.pieces)
     first = await anext(pieces, "")
     head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
-    cite = partial(cited_now, kustos, caller, answer, request_id)
+    cite = partial(cited_now, kustos, unconfirmed, answer, request_id)
     if body.stream:
         return EventStream(events(head, first, pieces, cite))
     text = await _whole(first, pieces, request)
     if text is None:
         return Response(status_code=CLIENT_CLOSED)
-    return JSONResponse(openai_chat.completion(head, text, await run_in_threadpool(cite)))
+    return JSONResponse(openai_chat.completion(head, text, await cite()))
 
 
-def cited_now(kustos: Kustos, caller: Caller, answer: Answer, request_id: str) -> Mapping[int, Passage]:
+async def cited_now(kustos: Kustos, unconfirmed: Unconfirmed, answer: Answer, request_id: str) -> Mapping[int, Passage]:
     """The cited passages by number, as far as they are there and the caller may read them at this moment.
 
     Raises:
-        StoreUnavailable: the catalog does not answer, or the audit record could not be written.
+        NotAuthenticated: the caller's token has ended meanwhile, or his account or session has.
+        Unavailable: Keycloak or the catalog does not answer, or the audit record could not be written.
     """
+    if not answer.cited:
+        return {}
+    return await run_in_threadpool(_cited, kustos, await unconfirmed.confirmed_again(), answer, request_id)
+
+
+def _cited(kustos: Kustos, caller: Caller, answer: Answer, request_id: str) -> Mapping[int, Passage]:
     purpose = Purpose(Action.READ, request_id, model=answer.model)
-    scope = kustos.gate.scope_for(caller, purpose) if answer.cited else None
+    scope = kustos.gate.scope_for(caller, purpose)
     if scope is None:
         return {}
     numbers = {answer.passages[each - 1].chunk.id: each for each in answer.cited}
@@ -101,7 +112,7 @@ async def events(head: Head, first: str, pieces: AsyncGenerator[str], cite: Cite
             yield frame({"role": "assistant", "content": first})
             async for piece in pieces:
                 yield frame({"content": piece})
-            yield _frame(openai_chat.last_piece(head, await run_in_threadpool(cite)))
+            yield _frame(openai_chat.last_piece(head, await cite()))
             yield "data: [DONE]\n\n"
         except KustosError as error:
             row, message = describe(error)

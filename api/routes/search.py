@@ -1,13 +1,14 @@
-"""POST /v1/search"""
+"""POST /v1/search. The question is encoded while Keycloak is asked what the caller may read."""
 
 from __future__ import annotations
 
 import time
 
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 
 from api.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheKustos
+from api.given import RequestId, TheKustos, TheUnconfirmed
 from api.schemas import FoundPassage, SearchReply, SearchRequest
 from rag.access.audit import Action, Purpose
 from rag.retrieval import Request
@@ -16,10 +17,15 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post("/v1/search", summary="The passages that fit a question best")
-def search(body: SearchRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> SearchReply:
+async def search(
+    body: SearchRequest, kustos: TheKustos, unconfirmed: TheUnconfirmed, request_id: RequestId
+) -> SearchReply:
     """Among those that the caller may read at this moment, best first. No results: there are none, or none for him."""
     began = time.perf_counter()
     request = Request(body.query, body.limit, body.narrow.fields() if body.narrow else {})
-    passages = kustos.retrieval.search(caller, request, Purpose(Action.SEARCH, request_id, body.query))
+    purpose = Purpose(Action.SEARCH, request_id, body.query)
+    question = await run_in_threadpool(kustos.retrieval.question, request)
+    caller = await unconfirmed.confirmed()
+    passages = await run_in_threadpool(kustos.retrieval.search_for, caller, question, body.limit, purpose)
     took_ms = round((time.perf_counter() - began) * 1000)
     return SearchReply(passages=[FoundPassage.of(each) for each in passages], took_ms=took_ms)

@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 
 from api.demo_issuer import DemoIssuer
 from api.errors import RETRY_AFTER_S
-from api.identity import issuer_of, open_identity
+from api.identity import CERTS, issuer_of, open_identity
 from api.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.middleware import MAX_BODY_BYTES
 from api.openai_chat import Head
@@ -52,6 +52,12 @@ groups:
   /sales: []
 """
 ANN = person("ann")
+PROVIDER = {
+    "issuer": "https://id.example/realms/a",
+    "jwks_url": f"https://id.example/realms/a{CERTS}",
+    "realm": "a",
+    "service_secret": "s",
+}
 UUID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -488,12 +494,15 @@ def test_an_accounts_file_that_is_not_right_is_refused(tmp_path, spoilt) -> None
         ({"jwks_url": ""}, "KUSTOS_JWKS_URL"),
         ({"realm": ""}, "KUSTOS_REALM"),
         ({"audience": ""}, "KUSTOS_AUDIENCE"),
-        ({"jwks_url": "http://id.example/certs"}, "https"),
+        ({"service_client": ""}, "KUSTOS_SERVICE_CLIENT"),
+        ({"service_secret": ""}, "KUSTOS_SERVICE_SECRET"),
+        ({"jwks_url": "https://id.example/certs"}, "not an address of Keycloak's"),
+        ({"jwks_url": f"http://id.example/realms/a{CERTS}"}, "https"),
         ({"jwks_url": "file:///etc/keys"}, "https"),
     ],
 )
 def test_tv_25_an_unsafe_identity_provider_is_refused_by_the_name_of_its_setting(changes, words) -> None:
-    safe = Settings(issuer="https://id.example/realms/a", jwks_url="https://id.example/certs", realm="a")
+    safe = Settings(**PROVIDER)
     assert open_identity(safe, None)
     with pytest.raises(Misconfigured, match=words):
         open_identity(replace(safe, **changes), None)
@@ -501,7 +510,7 @@ def test_tv_25_an_unsafe_identity_provider_is_refused_by_the_name_of_its_setting
 
 def test_tv_25_the_demo_does_not_run_beside_an_identity_provider_or_behind_a_public_name(tmp_path) -> None:
     demo = make_demo(tmp_path)
-    provider = Settings(issuer="https://id.example/realms/a", jwks_url="https://id.example/certs", realm="a")
+    provider = Settings(**PROVIDER)
     with pytest.raises(Misconfigured, match=r"KUSTOS_ISSUER.*remove demo\.json"):
         open_identity(provider, demo)
     with pytest.raises(Misconfigured, match="KUSTOS_PUBLIC_NAME"):
@@ -515,9 +524,8 @@ def test_sa_04_on_loopback_the_name_that_a_proxy_keeps_is_answered_and_no_other(
 
 
 def test_tv_15_the_clients_of_the_settings_are_accepted_and_else_the_audience() -> None:
-    known = {"issuer": "https://id.example/realms/a", "jwks_url": "https://id.example/certs", "realm": "a"}
-    assert issuer_of(Settings(**known)).clients == {"kustos"}
-    assert issuer_of(Settings(**known, clients=("chat", "intranet"))).clients == {"chat", "intranet"}
+    assert issuer_of(Settings(**PROVIDER)).clients == {"kustos"}
+    assert issuer_of(Settings(**PROVIDER, clients=("chat", "intranet"))).clients == {"chat", "intranet"}
 
 
 def test_without_any_issuer_nobody_is_recognised() -> None:

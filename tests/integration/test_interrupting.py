@@ -89,8 +89,9 @@ def serving(command_line: CommandLine) -> Iterator[subprocess.Popen[str]]:
     # An identity provider that nobody asks for keys here; without one `serve` does not begin.
     provider = {
         "KUSTOS_ISSUER": "https://id.example/realms/acme",
-        "KUSTOS_JWKS_URL": "https://id.example/certs",
+        "KUSTOS_JWKS_URL": "https://id.example/realms/acme/protocol/openid-connect/certs",
         "KUSTOS_REALM": "acme",
+        "KUSTOS_SERVICE_SECRET": "s",
     }
     process = start(command_line, "serve", "--port", port, **provider)
     try:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from api.auth import usable
 from api.cli.doctor import Finding, examine
 from api.demo_issuer import DemoIssuer
+from api.identity import CERTS
 from rag.settings import Settings
 from tests.library import jwk, signing_key
 
@@ -42,7 +43,7 @@ def published() -> Iterator[Published]:
 
         servers.append(HTTPServer(("127.0.0.1", 0), Keys))
         threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}/certs"
+        return f"http://127.0.0.1:{servers[-1].server_port}"
 
     yield publish
     for each in servers:
@@ -56,7 +57,8 @@ def found(home: Path, **given: str) -> list[Finding]:
 
 
 def of_provider(home: Path, url: str, **given: str) -> Finding:
-    provider = {"issuer": "https://id.example/realms/acme", "jwks_url": url, "realm": "acme"}
+    issuer = "https://id.example/realms/acme"
+    provider = {"issuer": issuer, "jwks_url": f"{url}{CERTS}", "realm": "acme", "service_secret": "s"}
     (finding,) = found(home, **{**provider, **given})
     return finding
 
@@ -80,9 +82,9 @@ def test_doctor_counts_the_keys_that_can_be_used(
 
 @pytest.mark.loopback
 def test_doctor_says_why_the_keys_cannot_be_had(tmp_path: Path) -> None:
-    finding = of_provider(tmp_path, "http://127.0.0.1:9/certs")  # nothing listens there (discard)
+    finding = of_provider(tmp_path, "http://127.0.0.1:9")  # nothing listens there (discard)
     assert finding.state == "wrong"
-    assert "http://127.0.0.1:9/certs cannot be fetched: " in finding.detail
+    assert f"http://127.0.0.1:9{CERTS} cannot be fetched: " in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,15 @@ def test_doctor_says_why_the_keys_cannot_be_had(tmp_path: Path) -> None:
     [
         ({"realm": ""}, "KUSTOS_REALM must be set"),
         ({"jwks_url": ""}, "KUSTOS_JWKS_URL must be set"),
-        ({"jwks_url": "http://id.example/certs"}, "must begin with https://"),
+        ({"jwks_url": f"http://id.example{CERTS}"}, "must begin with https://"),
+        ({"jwks_url": "https://id.example/certs"}, "not an address of Keycloak's"),
+        ({"service_secret": ""}, "KUSTOS_SERVICE_SECRET must be set"),
     ],
 )
 def test_doctor_names_the_setting_of_the_provider_that_is_missing_or_unsafe(
     tmp_path: Path, given: dict[str, str], words: str
 ) -> None:
-    finding = of_provider(tmp_path, "https://id.example/certs", **given)
+    finding = of_provider(tmp_path, "https://id.example", **given)
     assert finding.state == "wrong"
     assert words in finding.detail
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from api.access_table import TABLE, duty_of
+from api.access_table import TABLE, row_of
 from api.errors import HTTP_ERRORS, RETRY_AFTER_S, describe, kustos_error
 from api.middleware import _host_name
 from api.openai_chat import ChatRequest
@@ -60,7 +60,7 @@ def test_a_refused_token_says_how_to_authenticate() -> None:
 
 def test_an_address_without_a_row_cannot_be_built() -> None:
     with pytest.raises(Misconfigured, match="access_table"):
-        duty_of("GET", "/v1/everything")
+        row_of("GET", "/v1/everything")
     assert len({(row.method, row.path) for row in TABLE}) == len(TABLE)
 
 

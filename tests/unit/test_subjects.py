@@ -116,6 +116,6 @@ def test_a_sample_account_holds_what_its_token_says(tmp_path: Path) -> None:
 
 
 def test_without_a_secret_nobody_can_be_asked_about() -> None:
-    found = open_subjects(SETTINGS, None, open_identity(SETTINGS, None))
+    found = open_subjects(Settings(), None, open_identity(Settings(), None))
     with pytest.raises(Misconfigured, match="KUSTOS_SERVICE_SECRET"):
         found.caller(SUBJECT)

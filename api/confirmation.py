@@ -1,0 +1,103 @@
+"""Somebody who proved who he is, and whose rights are still being asked for.
+
+The question runs beside other work, on threads of its own. As long as it has no answer there is no `Caller`, and
+without a `Caller` no scope: what a route could do meanwhile opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar
+
+from rag.access.scope import Caller
+from rag.errors import Overloaded, Unavailable
+
+PATIENCE_S = 4.0
+"""Nobody waits longer for an answer, whatever it hangs on."""
+AT_A_TIME = 16
+MOST_WAITING = 512
+
+T = TypeVar("T")
+
+
+class Questions:
+    """Puts questions to another service, so many at a time; what is beyond `MOST_WAITING` is refused at once.
+
+    Threads of its own, because a slow service would otherwise hold those on which everything else runs (FT-03).
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._threads = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix=name)
+        self._open = 0
+        self._lock = Lock()
+
+    def put(self, ask: Callable[[], T]) -> Future[T]:
+        """The answer to come. A question that nobody waits for any more when its turn comes is not put.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        with self._lock:
+            if self._open >= MOST_WAITING:
+                raise Overloaded(f"{self._open} questions to the {self._name} are open, as many as may be")
+            self._open += 1
+        asked = self._threads.submit(ask)
+        asked.add_done_callback(self._done)
+        return asked
+
+    def _done(self, _: Future[T]) -> None:
+        with self._lock:
+            self._open -= 1
+
+
+class Unconfirmed:
+    """Not a `Caller`: what this person may read is not known yet. `subject` is who he says he is, as in `Caller`."""
+
+    def __init__(self, subject: str, ask: Callable[[], Future[Caller]]) -> None:
+        """Asks at once.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        self.subject = subject
+        self._ask = ask
+        self._asked = ask()
+
+    async def confirmed(self) -> Caller:
+        """Who he is and what he may read, as of when he was admitted or later.
+
+        Raises:
+            NotAuthenticated: nobody any more.
+            Unavailable: it cannot be known now.
+        """
+        return await _answer(self._asked)
+
+    async def confirmed_again(self) -> Caller:
+        """As `confirmed`, as of now: for what is released long after the request came (RC-05)."""
+        return await _answer(self._ask())
+
+    def wait(self) -> Caller:
+        """As `confirmed`, for who has a thread to wait on."""
+        try:
+            return self._asked.result(PATIENCE_S)
+        except TimeoutError:
+            self._asked.cancel()
+            raise _too_late() from None
+
+
+async def _answer(asked: Future[Caller]) -> Caller:
+    if asked.done():
+        return asked.result()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.wrap_future(asked)
+    except TimeoutError:
+        raise _too_late() from None
+
+
+def _too_late() -> Unavailable:
+    return Unavailable(f"what the caller may read was not known within {PATIENCE_S} s")
