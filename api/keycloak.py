@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,22 +18,16 @@ from keycloak.exceptions import HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_OK, Keycloa
 
 from api.identity import issuer_of
 from api.realm_check import PROFILE, Realm
+from rag.access.groups import Group
 from rag.errors import Misconfigured, NotAllowed, Unavailable
 from rag.settings import Settings
 
 TIMEOUT_S = 10
+PAGE = 100
+AT_A_TIME = 4
+"""Accounts that are asked about side by side while all of them are read."""
 _T = TypeVar("_T")
 _CERTS = re.compile(r"(https?://.+)/realms/([^/]+)/protocol/openid-connect/certs")
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A group as it is now. `parent` is the id of the group above it; None at the top."""
-
-    id: str
-    name: str
-    path: str
-    parent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,26 @@ class Account:
     groups: tuple[Group, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """Something that an administrator did.
+
+    Attributes:
+        at_ms: milliseconds since 1970.
+        kind: what it was done to, for instance GROUP.
+        operation: CREATE, UPDATE, DELETE or ACTION.
+        path: address of that below the realm's, for instance users/ID/groups/ID; empty where there is none.
+    """
+
+    id: str
+    at_ms: int
+    kind: str
+    operation: str
+    path: str
+
+
 class KeycloakAccounts:
-    """People and service accounts of a realm, asked live."""
+    """People, service accounts and groups of a realm, asked live."""
 
     def __init__(self, admin: KeycloakAdmin, client: str) -> None:
         self._admin = admin
@@ -90,6 +105,63 @@ class KeycloakAccounts:
 
         return _asked(read)
 
+    def groups(self) -> list[Group]:
+        """Every group of the realm, each after the one above it.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        return _asked(lambda: list(self._groups()))
+
+    def upwards(self, identifier: str) -> list[Group]:
+        """The group with this id and all above it, the topmost first; nothing if there is no such group.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        return _asked(lambda: _if_there(lambda: self._upwards(identifier)) or [])
+
+    def people(self) -> Iterator[list[Account]]:
+        """Every account that is enabled, service accounts too, a page at a time.
+
+        Raises:
+            NotAllowed, Unavailable: as above, in the middle too.
+        """
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            for page in self._pages("users", enabled="true", briefRepresentation="true"):
+                found = pool.map(self.account, [_text(each, "id") for each in page])
+                yield [each for each in found if each is not None and each.enabled]
+
+    def events_are_kept(self) -> bool:
+        """Whether the realm records what its administrators do.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        return _asked(lambda: self._get("events/config")["adminEventsEnabled"] is True)
+
+    def events(self, since_ms: int) -> Iterator[AdminEvent]:
+        """What administrators did from that moment on (milliseconds since 1970, included), oldest first.
+
+        Raises:
+            NotAllowed, Unavailable: as above, in the middle too.
+        """
+        for page in self._pages("admin-events", dateFrom=since_ms, direction="asc"):
+            yield from _asked(partial(_events, page))
+
+    def _groups(self) -> Iterator[Group]:
+        addresses = ["groups"]
+        while addresses:
+            for page in self._pages(addresses.pop(), briefRepresentation="true"):
+                yield from map(group, page)
+                addresses += [f"groups/{quote(each['id'])}/children" for each in page if each["subGroupCount"]]
+
+    def _upwards(self, identifier: str) -> list[Group]:
+        found = [group(self._get(f"groups/{quote(identifier, safe='')}"))]
+        while above := found[-1].parent:
+            found.append(group(self._get(f"groups/{quote(above, safe='')}")))
+        return found[::-1]
+
     def _account(self, subject: str) -> Account:
         part = quote(subject, safe="")
         user = self._admin.get_user(part)
@@ -108,17 +180,44 @@ class KeycloakAccounts:
 
         The documented address wants the client's own id, which only `view-clients` tells, and that shows secrets too.
         """
-        path = f"admin/realms/{self._admin.connection.realm_name}/ui-ext/effective-roles/users/{subject}"
-        reply = self._admin.connection.raw_get(path)
+        held = self._get(f"ui-ext/effective-roles/users/{subject}")
+        return [_text(each, "role") for each in held if each["client"] == self._client]
+
+    def _pages(self, address: str, **query: str | int) -> Iterator[list[dict[str, Any]]]:
+        for first in count(0, PAGE):
+            page: list[dict[str, Any]] = _asked(partial(self._get, address, first=first, max=PAGE, **query))
+            yield page
+            if len(page) < PAGE:
+                return
+
+    def _get(self, address: str, **query: str | int) -> Any:
+        """What is at an address of the realm's administration.
+
+        The library's own methods ask for the children of every group that they list, and hold whole listings.
+        """
+        reply = self._admin.connection.raw_get(f"admin/realms/{self._admin.connection.realm_name}/{address}", **query)
         if reply.status_code != HTTP_OK:
-            raise KeycloakGetError(response_code=reply.status_code, error_message="effective roles")
-        return [_text(each, "role") for each in reply.json() if each["client"] == self._client]
+            raise KeycloakGetError(response_code=reply.status_code, error_message=address)
+        return reply.json()
 
 
 def group(found: Mapping[str, Any]) -> Group:
     """A group out of Keycloak's representation."""
     above = found.get("parentId")
     return Group(_text(found, "id"), _text(found, "name"), _text(found, "path"), str(above) if above else None)
+
+
+def _events(found: list[dict[str, Any]]) -> list[AdminEvent]:
+    return [
+        AdminEvent(
+            id=_text(each, "id"),
+            at_ms=int(each["time"]),
+            kind=_text(each, "resourceType"),
+            operation=_text(each, "operationType"),
+            path=str(each.get("resourcePath") or ""),
+        )
+        for each in found
+    ]
 
 
 def administration(settings: Settings) -> KeycloakAdmin:

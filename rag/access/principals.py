@@ -2,6 +2,7 @@
 
     kc:<realm>:user:<sub>                  kc:<realm>:role:<name>
     kc:<realm>:client:<client>:role:<name> kc:<realm>:group:<full path>
+    kc:<realm>:group-id:<id>
     entra:<tenant>:group:<id>   posix:<host>:gid:1003   ad:<sid>   sys:everyone-in-tenant
 
 Never an e-mail address, a display name or the leaf name of a group: those are reassigned and collide (RM-01, RM-12).
@@ -44,6 +45,11 @@ def group(realm: str, path: str) -> Principal:
     if not path.startswith("/"):
         raise BadPrincipal(f"group {path!r} is not a full path; write it with its leading slash, as in /sales/north")
     return _keycloak(realm, "group", path)
+
+
+def group_by_id(realm: str, identifier: str) -> Principal:
+    """`identifier` is Keycloak's own id of the group, which no other group ever gets."""
+    return _keycloak(realm, "group-id", identifier)
 
 
 def parse(text: str) -> Principal:

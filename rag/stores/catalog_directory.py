@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from datetime import UTC, datetime
 
-from sqlalchemy import delete, insert, literal, select, union, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal, select, union, update
 
+from rag.access.groups import Edge
 from rag.access.principals import Principal
 from rag.stores.catalog import Catalog
+from rag.stores.catalog_history import note_edges
 from rag.stores.catalog_schema import memberships, revisions
-
-Edge = tuple[Principal, Principal]
-"""Member and the group that holds it."""
 
 
 class CatalogDirectory:
@@ -45,23 +45,9 @@ class CatalogDirectory:
 
     def replace(self, tenant: str, origin: str, edges: Iterable[Edge]) -> None:
         """Makes `edges` all that `origin` (for instance a realm) says; other origins keep theirs. One transaction."""
-        rows = [
-            {"tenant": tenant, "origin": origin, "member": member, "container": container}
-            for member, container in sorted(set(edges))
-        ]
-        mine = (memberships.c.tenant == tenant) & (memberships.c.origin == origin)
         with self._catalog.writing() as connection:
-            before = {tuple(row) for row in connection.execute(select(memberships).where(mine))}
-            if before == {tuple(row.values()) for row in rows}:
-                return
-            connection.execute(delete(memberships).where(mine))
-            if rows:
-                connection.execute(insert(memberships), rows)
-            grown = connection.execute(
-                update(revisions).where(revisions.c.tenant == tenant).values(directory=revisions.c.directory + 1)
-            )
-            if not grown.rowcount:
-                connection.execute(insert(revisions).values(tenant=tenant, directory=1))
+            if replace_edges(connection, tenant, origin, edges):
+                grow_revision(connection, tenant)
 
     def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
         """A shortest chain of groups from `member` up to `container`, both included; empty if there is none."""
@@ -82,3 +68,27 @@ class CatalogDirectory:
                     seen.add(upper)
                     paths.append((*path, upper))
         return ()
+
+
+def replace_edges(connection: Connection, tenant: str, origin: str, edges: Iterable[Edge]) -> bool:
+    """Makes `edges` all that `origin` says, and notes it in the history. Whether anything changed."""
+    mine = (memberships.c.tenant == tenant) & (memberships.c.origin == origin)
+    held = select(memberships.c.member, memberships.c.container).where(mine)
+    before = {(Principal(row.member), Principal(row.container)) for row in connection.execute(held)}
+    wanted = set(edges)
+    ended, begun = sorted(before - wanted), sorted(wanted - before)
+    if rows := [{"who": member, "held_by": container} for member, container in ended]:
+        theirs = (memberships.c.member == bindparam("who")) & (memberships.c.container == bindparam("held_by"))
+        connection.execute(delete(memberships).where(mine, theirs), rows)
+    about = {"tenant": tenant, "origin": origin}
+    if added := [{**about, "member": member, "container": container} for member, container in begun]:
+        connection.execute(insert(memberships), added)
+    note_edges(connection, tenant, origin, ended, begun, datetime.now(UTC))
+    return bool(ended or begun)
+
+
+def grow_revision(connection: Connection, tenant: str) -> None:
+    """What was remembered of the tenant's memberships is out of date from the commit on."""
+    grown = update(revisions).where(revisions.c.tenant == tenant).values(directory=revisions.c.directory + 1)
+    if not connection.execute(grown).rowcount:
+        connection.execute(insert(revisions).values(tenant=tenant, directory=1))

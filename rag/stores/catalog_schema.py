@@ -52,6 +52,19 @@ acls = Table(
     Index(None, "tenant", "source"),
 )
 
+acl_history = Table(
+    "acl_history",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("acl_id", String(36), nullable=False),  # kept when the place is gone
+    Column("allow", Text, nullable=False),
+    Column("deny", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("problem", Text),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index(None, "acl_id"),
+)
+
 documents = Table(
     "documents",
     metadata,
@@ -89,7 +102,9 @@ versions = Table(
     metadata,
     Column("id", _RowId, primary_key=True, autoincrement=True),
     Column("document_id", String(36), nullable=False),  # kept when the document is gone
-    Column("version", String(64), nullable=False),
+    Column("tenant", String(200), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("version", String(64), nullable=False),  # empty from the moment when the document was gone
     Column("acl_id", String(36), nullable=False),
     Column("passages", Integer, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
@@ -144,6 +159,51 @@ memberships = Table(
     Column("member", String(1024), primary_key=True),
     Column("container", String(1024), primary_key=True),
     Index(None, "tenant", "member"),
+)
+
+membership_history = Table(
+    "membership_history",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("tenant", String(200), nullable=False),
+    Column("origin", String(200), nullable=False),
+    Column("member", String(1024), nullable=False),
+    Column("container", String(1024), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("until", DateTime(timezone=True)),  # none while it holds
+    Index(None, "tenant", "member"),
+    Index(None, "tenant", "origin", "until"),
+)
+
+realm_groups = Table(
+    "realm_groups",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("realm", String(200), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("parent_id", String(255)),
+)
+
+bound_paths = Table(
+    "bound_paths",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("realm", String(200), primary_key=True),
+    Column("path", String(1024), primary_key=True),
+    Column("group_id", String(255), nullable=False),  # the group that rights for this path mean
+)
+
+realm_syncs = Table(
+    "realm_syncs",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("realm", String(200), primary_key=True),
+    Column("event_id", String(64), nullable=False),  # the last event that was followed; empty where there was none
+    Column("event_ms", BigInteger, nullable=False),
+    Column("full_at", DateTime(timezone=True), nullable=False),
+    Column("followed_at", DateTime(timezone=True), nullable=False),
 )
 
 revisions = Table(

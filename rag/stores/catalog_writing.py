@@ -21,10 +21,11 @@ from rag.access.acl import Acl
 from rag.documents import Chunk, Document, KnownItem, acl_id
 from rag.errors import RefusalReason
 from rag.stores.catalog import Catalog
+from rag.stores.catalog_history import note_documents, note_places
 from rag.stores.catalog_known import Today, known_items
 from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
-from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, versions
+from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
 
 DOCUMENTS_A_TRANSACTION = 1_000
 
@@ -163,6 +164,7 @@ class CatalogWriter:
                 connection.execute(insert(acls), new)
             if different:
                 connection.execute(_CHANGE_PLACE, different)
+            note_places(connection, [*new, *({**each, "id": each["identifier"]} for each in different)])
             self._enqueue(connection, TaskKind.REPERMIT, *([each] for each in changed))
         return len(changed)
 
@@ -171,8 +173,11 @@ class CatalogWriter:
         named = (select(documents.c.acl_id), select(refusals.c.acl_id))
         mine = (acls.c.tenant == self._tenant) & (acls.c.source == source)
         idle = select(acls.c.id, acls.c.reference).where(mine, *(acls.c.id.not_in(each) for each in named))
+        now = datetime.now(UTC)
         with self._catalog.writing() as connection:
             unlisted = [row.id for row in connection.execute(idle) if row.reference not in listed]
+            nobody = {**acl_columns(Acl.nobody()), "origin": "", "problem": None, "changed_at": now}
+            note_places(connection, [{"id": each, **nobody} for each in unlisted])
             for batch in _batches(unlisted, IDS_A_STATEMENT):
                 connection.execute(delete(acls).where(acls.c.id.in_(batch)))
 
@@ -190,6 +195,7 @@ class CatalogWriter:
             families = _families(connection, document_ids)
             if families:
                 connection.execute(update(documents).where(documents.c.id.in_(families)).values(acl_id=place))
+                note_documents(connection, families, datetime.now(UTC))
                 self._enqueue(connection, TaskKind.MOVE, families)
             connection.execute(update(refusals).where(_refused(document_ids)).values(acl_id=place))
 
@@ -206,6 +212,7 @@ class CatalogWriter:
             gone = connection.execute(select(chunks.c.id).where(chunks.c.document_id.in_(batch))).scalars().all()
             self._enqueue(connection, TaskKind.SETTLE, *_batches(gone, IDS_A_STATEMENT))
         for batch in batches:
+            note_documents(connection, batch, datetime.now(UTC), gone=True)
             connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
             connection.execute(delete(documents).where(documents.c.id.in_(batch)))
 
@@ -333,8 +340,7 @@ class CatalogWriter:
             connection.execute(insert(documents).values(**row))
         if new.chunks:
             connection.execute(insert(chunks), [chunk_columns(each) for each in new.chunks])
-        history = {"document_id": about.id, "version": about.version, "acl_id": about.acl_id}
-        connection.execute(insert(versions).values(**history, passages=about.passages, at=now))
+        note_documents(connection, [about.id], now)
         kept = {each.id for each in new.chunks}
         if gone := [each for each in before if each not in kept]:
             self._enqueue(connection, TaskKind.SETTLE, gone)

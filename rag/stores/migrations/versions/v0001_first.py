@@ -25,6 +25,18 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_acls_tenant_source"), "acls", ["tenant", "source"], unique=False)
     op.create_table(
+        "acl_history",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("acl_id", sa.String(length=36), nullable=False),
+        sa.Column("allow", sa.Text(), nullable=False),
+        sa.Column("deny", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_acl_history")),
+    )
+    op.create_index(op.f("ix_acl_history_acl_id"), "acl_history", ["acl_id"], unique=False)
+    op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -41,6 +53,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_index(op.f("ix_audit_tenant_at"), "audit", ["tenant", "at"], unique=False)
+    op.create_table(
+        "bound_paths",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("realm", sa.String(length=200), nullable=False),
+        sa.Column("path", sa.String(length=1024), nullable=False),
+        sa.Column("group_id", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "realm", "path", name=op.f("pk_bound_paths")),
+    )
     op.create_table(
         "cursors",
         sa.Column("tenant", sa.String(length=200), nullable=False),
@@ -76,6 +96,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_logout_tokens")),
     )
     op.create_table(
+        "membership_history",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("origin", sa.String(length=200), nullable=False),
+        sa.Column("member", sa.String(length=1024), nullable=False),
+        sa.Column("container", sa.String(length=1024), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_membership_history")),
+    )
+    op.create_index(
+        op.f("ix_membership_history_tenant_member"), "membership_history", ["tenant", "member"], unique=False
+    )
+    op.create_index(
+        op.f("ix_membership_history_tenant_origin_until"),
+        "membership_history",
+        ["tenant", "origin", "until"],
+        unique=False,
+    )
+    op.create_table(
         "memberships",
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("origin", sa.String(length=200), nullable=False),
@@ -84,6 +124,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "origin", "member", "container", name=op.f("pk_memberships")),
     )
     op.create_index(op.f("ix_memberships_tenant_member"), "memberships", ["tenant", "member"], unique=False)
+    op.create_table(
+        "realm_groups",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("realm", sa.String(length=200), nullable=False),
+        sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("parent_id", sa.String(length=255), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "realm", "id", name=op.f("pk_realm_groups")),
+    )
+    op.create_table(
+        "realm_syncs",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("realm", sa.String(length=200), nullable=False),
+        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("event_ms", sa.BigInteger(), nullable=False),
+        sa.Column("full_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("followed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "realm", name=op.f("pk_realm_syncs")),
+    )
     op.create_table(
         "refusals",
         sa.Column("document_id", sa.String(length=36), nullable=False),
@@ -128,6 +188,8 @@ def upgrade() -> None:
         "versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("acl_id", sa.String(length=36), nullable=False),
         sa.Column("passages", sa.Integer(), nullable=False),

@@ -1,0 +1,149 @@
+"""What held when: memberships, governing places and documents of the past, for explanations.
+
+Each change is noted in the transaction that makes it. A moment is one of the clock of the process that made the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Row, Select, Table, bindparam, delete, insert, literal, or_, select, update
+
+from rag.access.acl import Acl
+from rag.access.groups import Edge
+from rag.access.principals import Principal
+from rag.stores.catalog import Catalog
+from rag.stores.catalog_rows import acl
+from rag.stores.catalog_schema import acl_history, documents, membership_history, versions
+
+IDS_A_STATEMENT = 5_000
+
+
+def note_places(connection: Connection, places: Sequence[Mapping[str, object]]) -> None:
+    """Notes the rights of governing places, given as rows of `acls`, from their `changed_at` on."""
+    columns = ("allow", "deny", "origin", "problem")
+    rows = [
+        {"acl_id": each["id"], "at": each["changed_at"], **{name: each[name] for name in columns}} for each in places
+    ]
+    if rows:
+        connection.execute(insert(acl_history), rows)
+
+
+def note_documents(connection: Connection, document_ids: Sequence[str], now: datetime, *, gone: bool = False) -> None:
+    """Notes version and governing place of documents as they are in this transaction; `gone`: that they leave."""
+    about = (documents.c.id, documents.c.tenant, documents.c.uri, documents.c.acl_id)
+    version = literal("") if gone else documents.c.version
+    state = select(*about, version, documents.c.passages, literal(now, DateTime(timezone=True)))
+    names = ["document_id", "tenant", "uri", "acl_id", "version", "passages", "at"]
+    for at in range(0, len(document_ids), IDS_A_STATEMENT):
+        chosen = documents.c.id.in_(document_ids[at : at + IDS_A_STATEMENT])
+        connection.execute(insert(versions).from_select(names, state.where(chosen)))
+
+
+def note_edges(
+    connection: Connection, tenant: str, origin: str, ended: Iterable[Edge], begun: Iterable[Edge], now: datetime
+) -> None:
+    """Notes that memberships of one origin end and begin now."""
+    if rows := [{"who": member, "held_by": container} for member, container in ended]:
+        history = membership_history.c
+        ending = update(membership_history).where(
+            history.tenant == tenant,
+            history.origin == origin,
+            history.member == bindparam("who"),
+            history.container == bindparam("held_by"),
+            history.until.is_(None),
+        )
+        connection.execute(ending.values(until=now), rows)
+    about = {"tenant": tenant, "origin": origin, "since": now}
+    if added := [{**about, "member": member, "container": container} for member, container in begun]:
+        connection.execute(insert(membership_history), added)
+
+
+@dataclass(frozen=True, slots=True)
+class PastPlace:
+    """What governed a document at a moment: the entry of the source, its rights, and since when they had been so."""
+
+    acl: Acl
+    origin: str
+    problem: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PastDocument:
+    """A document as it was at a moment, and since when it had been so."""
+
+    uri: str
+    version: str
+    acl_id: str
+    since: datetime
+
+
+class CatalogHistory:
+    """Answers for the past, within one tenant. Every moment that is given has a zone."""
+
+    def __init__(self, catalog: Catalog, tenant: str) -> None:
+        self._catalog = catalog
+        self._tenant = tenant
+
+    def document(self, document_id: str, at: datetime) -> PastDocument | None:
+        """The document at that moment; None where it was not there."""
+        columns = (versions.c.uri, versions.c.version, versions.c.acl_id, versions.c.at)
+        mine = (versions.c.tenant == self._tenant) & (versions.c.document_id == document_id)
+        row = self._last(select(*columns).where(mine), versions, at)
+        return PastDocument(row.uri, row.version, row.acl_id, utc(row.at)) if row and row.version else None
+
+    def document_at(self, uri: str, at: datetime) -> str | None:
+        """Id of the last document that had this address at or before that moment; None if there was none."""
+        mine = (versions.c.tenant == self._tenant) & (versions.c.uri == uri)
+        row = self._last(select(versions.c.document_id).where(mine), versions, at)
+        return str(row.document_id) if row else None
+
+    def place(self, acl_id: str, at: datetime) -> PastPlace | None:
+        """The rights of a governing place at that moment; None where it was not there, or nothing is known any more."""
+        columns = (acl_history.c.allow, acl_history.c.deny, acl_history.c.origin, acl_history.c.problem)
+        mine = select(*columns, acl_history.c.at).where(acl_history.c.acl_id == acl_id)
+        row = self._last(mine, acl_history, at)
+        return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, utc(row.at)) if row else None
+
+    def containers(self, principals: Set[Principal], at: datetime, origins: Collection[str] | None = None) -> set[Edge]:
+        """The memberships of `principals` at that moment, as pairs; of these origins only, or of all."""
+        history = membership_history.c
+        held = select(history.member, history.container).where(
+            history.tenant == self._tenant,
+            history.since <= at,
+            or_(history.until.is_(None), history.until > at),
+            self._catalog.is_among(history.member, "ids"),
+        )
+        if origins is not None:
+            held = held.where(history.origin.in_(origins))
+        with self._catalog.reading() as connection:
+            rows = connection.execute(held, self._catalog.among(ids=sorted(principals)))
+            return {(Principal(member), Principal(container)) for member, container in rows}
+
+    def prune(self, before: datetime) -> int:
+        """Forgets what ended before that moment; what held then, and since, stays. Returns how many entries left."""
+        ended = membership_history.c.until < before
+        mine = membership_history.c.tenant == self._tenant
+        with self._catalog.writing() as connection:
+            gone = connection.execute(delete(membership_history).where(mine, ended)).rowcount
+            for table, key in ((versions, versions.c.document_id), (acl_history, acl_history.c.acl_id)):
+                later = table.alias()
+                followed = select(later.c.id).where(
+                    later.c[key.name] == key, later.c.id > table.c.id, later.c.at < before
+                )
+                gone += connection.execute(delete(table).where(followed.exists())).rowcount
+        return gone
+
+    def _last(self, statement: Select[tuple[Any, ...]], table: Table, at: datetime) -> Row[Any] | None:
+        ordered = statement.where(table.c.at <= at).order_by(table.c.at.desc(), table.c.id.desc()).limit(1)
+        with self._catalog.reading() as connection:
+            return connection.execute(ordered).first()
+
+
+def utc(moment: datetime) -> datetime:
+    """SQLite gives times back without their zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
