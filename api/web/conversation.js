@@ -8,24 +8,24 @@ const REMEMBERED = 20; // earlier messages sent along, so that a follow-up is un
 
 export class Conversation {
   #session;
-  #onExpired;
   #messages = [];
   #asking = null;
+  #composer;
   #log = element("div", { className: "log", role: "log", ariaLive: "polite" });
   #box = element("textarea", { id: "question", rows: 1, maxLength: 8000, placeholder: words.question, enterKeyHint: "send" });
   #button = element("button", { type: "submit", className: "primary" }, words.send);
 
-  constructor(session, onExpired) {
+  constructor(session, draft = "") {
     this.#session = session;
-    this.#onExpired = onExpired;
+    this.#box.value = draft;
     this.panel = new Panel(session);
     this.#box.addEventListener("keydown", (event) => this.#pressed(event));
     this.#box.addEventListener("input", () => this.#grow());
     const label = element("label", { htmlFor: "question", className: "unseen" }, words.question);
     const keys = element("p", { className: "keys" }, words.keys);
-    const composer = element("form", { className: "composer", onsubmit: (event) => this.#submitted(event) }, label, this.#box, this.#button);
+    this.#composer = element("form", { className: "composer", onsubmit: (event) => this.#submitted(event) }, label, this.#box, this.#button);
     this.#log.append(element("div", { className: "start" }, element("h2", {}, words.start), element("p", {}, words.startHint)));
-    const column = element("div", { className: "column" }, this.#log, element("div", { className: "foot" }, composer, keys));
+    const column = element("div", { className: "column" }, this.#log, element("div", { className: "foot" }, this.#composer, keys));
     this.root = element("div", { className: "conversation" }, column, this.panel.root);
   }
 
@@ -33,15 +33,32 @@ export class Conversation {
     this.#box.focus();
   }
 
+  // The question that is typed and not answered.
+  get draft() {
+    return this.#box.value;
+  }
+
   end() {
     this.#asking?.abort();
     this.#messages = [];
   }
 
+  // Nothing can be asked until `resume`; what was said and what is typed stays.
+  suspend(...notice) {
+    this.resume();
+    this.#button.disabled = true;
+    this.#composer.before(element("div", { className: "suspended", role: "alert" }, ...notice));
+  }
+
+  resume() {
+    this.#button.disabled = false;
+    this.root.querySelector(".suspended")?.remove();
+  }
+
   #pressed(event) {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    if (!this.#asking) this.#ask();
+    if (!this.#asking && !this.#button.disabled) this.#ask();
   }
 
   #submitted(event) {
@@ -62,14 +79,16 @@ export class Conversation {
     this.#log.querySelector(".start")?.remove();
     const text = element("div", { className: "text" }, element("span", { className: "waiting" }, words.searching));
     const answer = element("article", { className: "answer", ariaBusy: "true" }, text);
-    this.#log.append(element("article", { className: "asked" }, element("h2", { className: "unseen" }, words.you), element("p", {}, question)), answer);
+    const asked = element("article", { className: "asked" }, element("h2", { className: "unseen" }, words.you), element("p", {}, question));
+    this.#log.append(asked, answer);
     answer.scrollIntoView({ block: "nearest" });
     this.#messages.push({ role: "user", content: question });
     this.#busy(new AbortController());
     try {
       await this.#receive(answer, text);
     } catch (error) {
-      this.#failed(error, answer);
+      if (error.status === 401) this.#takeBack(question, asked, answer);
+      else this.#failed(error, answer);
     } finally {
       answer.ariaBusy = "false";
       text.querySelector(".waiting")?.remove();
@@ -95,8 +114,15 @@ export class Conversation {
 
   #failed(error, answer) {
     if (error.name === "AbortError") answer.append(element("p", { className: "hint" }, words.stopped));
-    else if (error.status === 401) this.#onExpired();
     else answer.append(element("p", { className: "problem", role: "alert" }, error.message));
+  }
+
+  // Whose sign-in has ended finds his question in its box again.
+  #takeBack(question, ...shown) {
+    shown.forEach((each) => each.remove());
+    this.#messages.pop();
+    this.#box.value ||= question;
+    this.#grow();
   }
 
   #busy(asking) {

@@ -2,22 +2,51 @@
 
 import { Conversation } from "./conversation.js";
 import { byId, element } from "./dom.js";
-import { sampleAccounts, Session } from "./service.js";
+import { sampleAccounts, Session, signedIn, signOut } from "./service.js";
 import { language, words } from "./words.js";
 
 let conversation = null;
+let current = null; // the session of who is asking
+let draft = ""; // a question that was typed when a token ended
 
 function problem(message) {
   return element("p", { className: "problem", role: "alert" }, message);
 }
 
-async function choose(notice = "") {
+// Who is asking: whoever has signed in at the identity provider, a sample account, or who has a token.
+async function start() {
+  const notice = words.signInProblems[location.hash.slice(1)];
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  try {
+    const { sign_in: signIn, person } = await signedIn();
+    if (person) enterBrowser(person);
+    else if (signIn) welcome(notice);
+    else await choose();
+  } catch (error) {
+    byId("main").replaceChildren(problem(error.message));
+  }
+}
+
+function leave(view) {
   conversation?.end();
   conversation = null;
+  current = null;
   byId("who").hidden = true;
+  byId("main").replaceChildren(view);
+}
+
+function welcome(notice = "") {
+  const link = element("a", { href: "/session/login", className: "primary" }, words.signIn);
+  const view = element("section", { className: "choose" }, element("h2", { tabIndex: -1 }, words.welcome), element("p", { className: "hint" }, words.welcomeHint), link);
+  if (notice) view.append(problem(notice));
+  leave(view);
+  link.focus();
+}
+
+async function choose(notice = "") {
   const view = element("section", { className: "choose" }, element("h2", { tabIndex: -1 }, words.who));
   if (notice) view.append(problem(notice));
-  byId("main").replaceChildren(view);
+  leave(view);
   try {
     const accounts = await sampleAccounts();
     byId("demo").hidden = accounts === null;
@@ -49,19 +78,66 @@ async function enter(signIn, view) {
   view.querySelector(".problem")?.remove();
   try {
     const session = await signIn();
-    byId("who-name").textContent = session.name;
-    byId("who").hidden = false;
-    byId("anew").onclick = () => converse(session);
-    converse(session);
+    session.onEnded = () => suspend(element("button", { type: "button", className: "quiet", onclick: chooseAgain }, words.signInAgain));
+    admit(session, words.leave, () => choose());
   } catch (error) {
     view.append(problem(error.message));
   }
 }
 
+function chooseAgain() {
+  draft = conversation.draft;
+  choose();
+}
+
+function enterBrowser(person) {
+  const session = Session.ofBrowser(person);
+  session.onEnded = suspendBrowser;
+  admit(session, words.signOut, leaveBrowser);
+}
+
+function admit(session, leaving, left) {
+  current = session;
+  byId("who-name").textContent = session.name;
+  byId("who").hidden = false;
+  byId("anew").onclick = () => converse(session);
+  byId("leave").textContent = leaving;
+  byId("leave").onclick = left;
+  converse(session);
+}
+
+async function leaveBrowser() {
+  try {
+    welcome((await signOut()) ? "" : words.signedOutHere);
+  } catch (error) {
+    welcome(error.message);
+  }
+}
+
+// The sign-in is made anew in a tab of its own, so that nothing here is lost.
+function suspendBrowser() {
+  suspend(element("a", { href: "/session/login", target: "_blank", rel: "noopener" }, words.signInAgain));
+}
+
+function suspend(remedy) {
+  conversation?.suspend(words.expired, " ", remedy);
+}
+
+// Back from another tab or window, where somebody may have signed in or out.
+async function lookAgain() {
+  if (!current?.subject) return;
+  const { person } = await signedIn().catch(() => ({}));
+  if (person === undefined || !current?.subject) return;
+  if (person === null) suspendBrowser();
+  else if (person.subject === current.subject) conversation?.resume();
+  else enterBrowser(person);
+}
+
 // Nothing of what was said before goes on in a new conversation.
 function converse(session) {
   conversation?.end();
-  conversation = new Conversation(session, () => choose(words.expired));
+  conversation = new Conversation(session, draft);
+  draft = "";
   byId("main").replaceChildren(conversation.root);
   conversation.focus();
 }
@@ -74,6 +150,6 @@ function initials(name) {
 document.documentElement.lang = language;
 byId("demo").textContent = words.demo;
 byId("anew").textContent = words.anew;
-byId("leave").textContent = words.leave;
-byId("leave").addEventListener("click", () => choose());
-choose();
+addEventListener("focus", lookAgain);
+addEventListener("pageshow", (event) => event.persisted && lookAgain());
+start();

@@ -1,8 +1,10 @@
-// Talks to the service. A token lives in a Session, in memory, and nowhere else.
+// Talks to the service. A token lives in a Session, in memory, and nowhere else. Who signs in at the identity provider
+// has none here at all: the browser proves itself by what no script can read.
 
 import { words } from "./words.js";
 
 const EARLY_MS = 30_000; // a token is renewed this long before it ends
+const OWN = { credentials: "same-origin", headers: { "X-Kustos-Page": "1" } }; // no page of another site can send that
 
 export class ServiceError extends Error {
   constructor(status, message) {
@@ -40,7 +42,19 @@ export async function sampleAccounts() {
   }
 }
 
+// Whether people sign in at the identity provider, and who has, in this browser.
+export async function signedIn() {
+  return (await call("/session", OWN)).json();
+}
+
+// Signs out here and at the identity provider; false where that one could not be told.
+export async function signOut() {
+  return (await (await call("/session/logout", { ...OWN, method: "POST" })).json()).everywhere;
+}
+
 export class Session {
+  onEnded = () => {};
+  subject = "";
   #token = "";
   #account;
   #endsAt = Infinity;
@@ -61,6 +75,13 @@ export class Session {
     return session;
   }
 
+  static ofBrowser(person) {
+    const session = new Session();
+    session.name = person.name;
+    session.subject = person.subject;
+    return session;
+  }
+
   async #renew() {
     const given = await (await call("/demo/token", json({ account: this.#account.name }))).json();
     this.#token = given.token;
@@ -69,8 +90,14 @@ export class Session {
 
   async #call(path, options = {}) {
     if (this.#account && Date.now() > this.#endsAt) await this.#renew();
-    const headers = { ...options.headers, Authorization: `Bearer ${this.#token}` };
-    return call(path, { ...options, headers });
+    const proof = this.subject ? OWN : { headers: { Authorization: `Bearer ${this.#token}` } };
+    try {
+      return await call(path, { ...proof, ...options, headers: { ...proof.headers, ...options.headers } });
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      this.onEnded();
+      throw new ServiceError(401, words.expired);
+    }
   }
 
   // A passage of a document with its neighbours.

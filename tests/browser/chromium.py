@@ -31,6 +31,10 @@ FLAGS = (
 )
 
 
+class LeftPage(Exception):
+    """The browser went to another page while a script waited."""
+
+
 def chromium_binary() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -48,8 +52,19 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
+    def another(self) -> Page:
+        """Another tab of the same browser, to be used in turn with this one."""
+        return Page(self._to, self._from)
+
+    def to_front(self) -> None:
+        self.send("Page.bringToFront")
+
     def send(self, method: str, **parameters: object) -> dict[str, Any]:
-        """The result of one command."""
+        """The result of one command.
+
+        Raises:
+            LeftPage: the page that it was for is gone.
+        """
         self._number += 1
         message: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -58,6 +73,8 @@ class Page:
         while True:
             told = self._read()
             if told.get("id") == self._number:
+                if "navigated" in told.get("error", {}).get("message", ""):
+                    raise LeftPage(told["error"]["message"])
                 assert "error" not in told, told
                 result: dict[str, Any] = told["result"]
                 return result
@@ -77,7 +94,15 @@ class Page:
         return result["result"].get("value")
 
     def until(self, condition: str) -> Any:
-        """Waits in the page, frame by frame, until the expression is true, and returns its value."""
+        """Waits, frame by frame and across pages, until the expression is true, and returns its value."""
+        end = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return self._until(condition)
+            except LeftPage:
+                assert time.monotonic() < end
+
+    def _until(self, condition: str) -> Any:
         return self.run(
             f"new Promise((done, failed) => {{ const end = Date.now() + {TIMEOUT_S * 1000};"
             f"(function look() {{ const value = {condition}; if (value) done(value);"
