@@ -57,7 +57,7 @@ class Questions:
 class Unconfirmed:
     """Not a `Caller`: what this person may read is not known yet. `subject` is who he says he is, as in `Caller`."""
 
-    def __init__(self, subject: str, ask: Callable[[], Future[Caller]]) -> None:
+    def __init__(self, subject: str, ask: Callable[[], Future[Caller]], patience_s: float = PATIENCE_S) -> None:
         """Asks at once.
 
         Raises:
@@ -65,6 +65,7 @@ class Unconfirmed:
         """
         self.subject = subject
         self._ask = ask
+        self._patience_s = patience_s
         self._asked = ask()
 
     async def confirmed(self) -> Caller:
@@ -74,30 +75,28 @@ class Unconfirmed:
             NotAuthenticated: nobody any more.
             Unavailable: it cannot be known now.
         """
-        return await _answer(self._asked)
+        return await self._answer(self._asked)
 
     async def confirmed_again(self) -> Caller:
         """As `confirmed`, as of now: for what is released long after the request came (RC-05)."""
-        return await _answer(self._ask())
+        return await self._answer(self._ask())
 
     def wait(self) -> Caller:
         """As `confirmed`, for who has a thread to wait on."""
         try:
-            return self._asked.result(PATIENCE_S)
+            return self._asked.result(self._patience_s)
         except TimeoutError:
             self._asked.cancel()
-            raise _too_late() from None
+            raise self._too_late() from None
 
+    async def _answer(self, asked: Future[Caller]) -> Caller:
+        if asked.done():
+            return asked.result()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.wrap_future(asked)
+        except TimeoutError:
+            raise self._too_late() from None
 
-async def _answer(asked: Future[Caller]) -> Caller:
-    if asked.done():
-        return asked.result()
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            return await asyncio.wrap_future(asked)
-    except TimeoutError:
-        raise _too_late() from None
-
-
-def _too_late() -> Unavailable:
-    return Unavailable(f"what the caller may read was not known within {PATIENCE_S} s")
+    def _too_late(self) -> Unavailable:
+        return Unavailable(f"what the caller may read was not known within {self._patience_s} s")

@@ -16,9 +16,7 @@ from api.claims import Claims, claims_in
 from rag.errors import NotAuthenticated, Unavailable
 
 TIMEOUT_S = 2.0
-"""For connecting, for sending, and for each wait for a piece of the answer."""
-WITHIN_S = 3.0
-"""For the whole answer, from when its first piece was asked for."""
+"""For connecting, for sending, for each wait for a piece of the answer, and for all of its pieces."""
 MAX_BYTES = 256_000
 CONNECTIONS = 16
 IDLE_S = 30.0
@@ -32,9 +30,10 @@ class Introspection:
     Safe to use from several threads.
     """
 
-    def __init__(self, url: str, client: str, secret: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str, client: str, secret: str, timeout_s: float = TIMEOUT_S) -> None:
         self._url = httpx.URL(url)
-        self._transport = transport or _transport()
+        self._timeout_s = timeout_s
+        self._transport = _transport()
         self._credentials = {"client_id": client, "client_secret": secret}
         self._headers = {
             "Host": self._url.netloc.decode(),
@@ -69,13 +68,13 @@ class Introspection:
 
     def _asked(self, token: str) -> tuple[int, bytes]:
         body = urlencode({"token": token, "token_type_hint": "access_token", **self._credentials}).encode()
-        patience = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)
+        patience = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
         request = httpx.Request(
             "POST", self._url, headers=self._headers, content=body, extensions={"timeout": patience}
         )
         response = self._transport.handle_request(request)
         try:
-            return response.status_code, _read(response)
+            return response.status_code, _read(response, self._timeout_s)
         finally:
             response.close()
 
@@ -86,20 +85,20 @@ def _transport() -> httpx.HTTPTransport:
     return httpx.HTTPTransport(verify=ssl.create_default_context(), trust_env=False, limits=limits)
 
 
-def _read(response: httpx.Response) -> bytes:
+def _read(response: httpx.Response, timeout_s: float) -> bytes:
     """The body.
 
     Raises:
         ValueError: it is too large, or comes too slowly.
     """
-    body, until = bytearray(), monotonic() + WITHIN_S
+    body, until = bytearray(), monotonic() + timeout_s
     assert isinstance(response.stream, httpx.SyncByteStream)
     for piece in response.stream:
         body += piece
         if len(body) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
         if monotonic() > until:
-            raise ValueError(f"not complete in {WITHIN_S} s")
+            raise ValueError(f"not complete in {timeout_s} s")
     return bytes(body)
 
 

@@ -74,11 +74,12 @@ class GermanOrEnglish:
 
 @dataclass
 class MemoryIndex:
-    """An index in a dictionary: reader and writer in one. `down` makes every search fail."""
+    """An index in a dictionary: reader and writer in one. `down` makes every search fail, `searched` counts them."""
 
     stored: dict[str, IndexPoint] = field(default_factory=dict)
     profile: IndexProfile = WordEmbedder.profile
     down: bool = False
+    searched: int = 0
 
     @property
     def reader(self) -> MemoryIndex:
@@ -97,6 +98,7 @@ class MemoryIndex:
         self.stored.clear()
 
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
+        self.searched += 1
         if self.down:
             raise StoreUnavailable("the index does not answer: disk /srv/index is gone")
         readable = [each for each in self.stored.values() if _readable(scope, each) and _fits(question, each)]

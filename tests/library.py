@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from jwt.algorithms import RSAAlgorithm
 
 from api.app import create_app
-from api.auth import AsIssued, Identity, Issuer
+from api.auth import AsIssued, Identity, Issuer, Worth
 from api.demo_issuer import DemoIssuer
 from api.jwks import StaticKeys
 from api.local_operator import LocalOperator
@@ -74,8 +74,8 @@ class Library:
     index: MemoryIndex
     answerer: QuotingAnswerer
 
-    def app(self, demo: DemoIssuer | None = None) -> FastAPI:
-        issuers = [issuer(), *([demo.issuer(TENANT)] if demo else [])]
+    def app(self, demo: DemoIssuer | None = None, *, worth: Worth | None = None) -> FastAPI:
+        issuers = [issuer(worth=worth), *([demo.issuer(TENANT)] if demo else [])]
         return create_app(self.kustos, Identity(issuers), demo, OPERATOR)
 
     def add(self, *documents: Written) -> None:
@@ -129,9 +129,9 @@ def jwk(key: rsa.RSAPrivateKey, kid: str = KID, **more: str) -> dict[str, Any]:
     return {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", "alg": "RS256", **more}
 
 
-def issuer(keys: Mapping[str, Mapping[str, object]] | None = None) -> Issuer:
+def issuer(keys: Mapping[str, Mapping[str, object]] | None = None, worth: Worth | None = None) -> Issuer:
     known = StaticKeys(keys or {KID: jwk(signing_key())})
-    return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), known, AsIssued())
+    return Issuer(ISSUER, AUDIENCE, REALM, TENANT, frozenset({"web"}), known, worth or AsIssued())
 
 
 def claims(issued_at: int | None = None, **changes: object) -> dict[str, Any]:
