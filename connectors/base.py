@@ -10,10 +10,13 @@ A connector lists a source with its rights and reads single items. It knows noth
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Protocol
 
 from rag.access.acl import Acl
@@ -97,6 +100,13 @@ class Listing:
         """Rights of a place; nobody's where the listing does not know it."""
         entry = self.access.get(reference)
         return entry.acl if entry else Acl.nobody()
+
+    def fingerprint(self) -> str:
+        """sha256 hex over items, places and cursor: a listing with the same one asks for the same work."""
+        items = [(each.item_id, each.change_token, each.acl_reference) for each in self.items]
+        places = [(each.reference, each.acl.fingerprint(), each.origin, each.problem) for each in self.access.values()]
+        told = json.dumps((items, sorted(places, key=itemgetter(0)), sorted(self.unavailable.items()), self.cursor))
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def unavailable_place(self, item_id: str) -> str | None:
         """Reference that governs an item which could not be listed; None where the listing covers the item."""

@@ -19,7 +19,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from watchfiles._rust_notify import RustNotify
 
 from connectors import access_files
 from connectors.base import AccessEntry, Item, ItemChanged, ItemGone, Listing, Problem
-from connectors.names import component, components, displayed, is_ignored, uri
+from connectors.names import component, components, displayed, is_ignored, quoted, uri
 from connectors.sidecars import UNGOVERNED, Folder, RightsReader, Sidecars, state
 from rag.access.acl import Acl
 from rag.errors import DocumentRefused, RefusalReason, SourceUnavailable
@@ -221,19 +221,23 @@ class _Walk:
 
     def folder(self, descriptor: int, path: str, above: AccessEntry, depth: int) -> None:
         try:
-            entries = _entries(descriptor)
+            names = sorted(os.listdir(descriptor))
+            governed = _governed(names)
+            entries = _entries(descriptor, names, governed)
         except OSError as error:
             self._close(path, f"cannot be listed: {error.strerror}")
             return
         first = len(self.items)
-        folder = Folder.of(descriptor, path, entries)
+        governed = {name: each for name, each in governed.items() if name in entries}
+        folder = Folder.of(descriptor, path, entries, governed)
+        address = f"{uri(self._source, components(path[:-1]) if path else ())}/"
         place = self._govern(self._rights.of_folder(folder, above))
         for name in (*folder.strays, *folder.twins.values()):
             self._report(path + component(name), "governs no file: there is no document of exactly that name beside it")
         for name, status in entries.items():
-            if access_files.governed_by(name) is None and not is_ignored(name):
-                self._entry(folder, name, status, place, depth)
-        if _states_of_access_files(descriptor) != {name: state(entries[name]) for name in _access_files(entries)}:
+            if name not in governed and not is_ignored(name):
+                self._entry(folder, name, status, place, depth, address)
+        if _states_of_access_files(descriptor) != {name: state(entries[name]) for name in governed}:
             self._withhold(path, first)
 
     def _withhold(self, path: str, first: int) -> None:
@@ -243,11 +247,13 @@ class _Walk:
         place = self._govern(AccessEntry(f"folder:{where}", Acl.nobody(), where, problem))
         self.items[first:] = [replace(item, acl_reference=place.reference) for item in self.items[first:]]
 
-    def _entry(self, folder: Folder, name: str, status: os.stat_result, place: AccessEntry, depth: int) -> None:
+    def _entry(
+        self, folder: Folder, name: str, status: os.stat_result, place: AccessEntry, depth: int, address: str
+    ) -> None:
         if stat.S_ISDIR(status.st_mode):
             self._descend(folder, name, place, depth + 1)
         elif stat.S_ISREG(status.st_mode):
-            self._document(folder, name, status, place)
+            self._document(folder, name, status, place, address)
         else:
             kind = "a link is never followed" if stat.S_ISLNK(status.st_mode) else "not a regular file"
             self._report(folder.path + component(name), f"left out: {kind}")
@@ -270,7 +276,7 @@ class _Walk:
         finally:
             os.close(descriptor)
 
-    def _document(self, folder: Folder, name: str, status: os.stat_result, place: AccessEntry) -> None:
+    def _document(self, folder: Folder, name: str, status: os.stat_result, place: AccessEntry, address: str) -> None:
         item_id = folder.path + component(name)
         place = self._rights.of_file(folder, name, item_id, place)
         if status.st_nlink > 1:
@@ -280,7 +286,7 @@ class _Walk:
         self.items.append(
             Item(
                 item_id=item_id,
-                uri=uri(self._source, item_id),
+                uri=address + quoted(name),
                 name=displayed(name),
                 modified_at=_moment(status.st_mtime_ns),
                 change_token=_token(status),
@@ -323,11 +329,9 @@ class _Cursor:
         return cls(int(items or 0), marker)
 
 
-def _entries(descriptor: int) -> Mapping[str, os.stat_result]:
+def _entries(descriptor: int, names: Iterable[str], rights: Container[str]) -> Mapping[str, os.stat_result]:
     """Status by name, links not followed; access files first, so that no content is older than the rights beside it."""
-    names = sorted(os.listdir(descriptor))
-    rights = _access_files(names)
-    return _status(descriptor, rights) | _status(descriptor, sorted(set(names) - set(rights)))
+    return _status(descriptor, sorted(names, key=lambda name: name not in rights))
 
 
 def _status(descriptor: int, names: Iterable[str]) -> dict[str, os.stat_result]:
@@ -339,14 +343,15 @@ def _status(descriptor: int, names: Iterable[str]) -> dict[str, os.stat_result]:
     return entries
 
 
-def _access_files(names: Iterable[str]) -> Sequence[str]:
-    return [name for name in names if access_files.governed_by(name) is not None]
+def _governed(names: Iterable[str]) -> Mapping[str, str]:
+    """By name of each access file, what it governs."""
+    return {name: each for name in names if (each := access_files.governed_by(name)) is not None}
 
 
 def _states_of_access_files(descriptor: int) -> Mapping[str, tuple[int, ...]] | None:
     """Their states by name; None where the folder does not answer any more, which equals no state."""
     try:
-        entries = _status(descriptor, _access_files(os.listdir(descriptor)))
+        entries = _status(descriptor, _governed(os.listdir(descriptor)))
     except OSError:
         return None
     return {name: state(status) for name, status in entries.items()}
@@ -357,8 +362,7 @@ def _token(status: os.stat_result) -> str:
 
     The device is not: a remount of a share gives it another number, and all documents would be read again.
     """
-    parts = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return ":".join(str(part) for part in parts)
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def _moment(mtime_ns: int) -> datetime:

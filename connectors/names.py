@@ -8,12 +8,15 @@ Names are never folded or normalised: NFC and NFD twins, and names that differ i
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
+from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
 _IGNORED = frozenset(("thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information", "@eadir"))
 _IGNORED_STARTS = (".", "~$")  # hidden files with .git, .snapshot and .~lock.*#; owner files of Office
 _IGNORED_ENDS = (".tmp", ".part", ".crdownload", ".swp", "~")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 
 
 def is_ignored(name: str) -> bool:
@@ -24,7 +27,7 @@ def is_ignored(name: str) -> bool:
 
 def component(name: str) -> str:
     """One part of an item id for a name as Python gives it, with surrogates where it is not UTF-8."""
-    return name if _is_utf8(name) else "/" + quote(os.fsencode(name))
+    return name if name.isascii() or _is_utf8(name) else "/" + quote(os.fsencode(name))
 
 
 def components(item_id: str) -> tuple[str, ...]:
@@ -46,15 +49,19 @@ def components(item_id: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def uri(source: str, item_id: str) -> str:
+def uri(source: str, names: Iterable[str]) -> str:
     """`file://<source>/<path>`, percent-encoded from the bytes of the names; never an absolute path of the server."""
-    path = "/".join(quote(os.fsencode(name), safe="") for name in components(item_id))
-    return f"file://{quote(source, safe='')}/{path}"
+    return f"file://{'/'.join(map(quoted, (source, *names)))}"
+
+
+def quoted(name: str) -> str:
+    """One part of a URI (RFC 3986), percent-encoded from the bytes of the name."""
+    return name if _UNRESERVED.fullmatch(name) else quote(os.fsencode(name), safe="")
 
 
 def displayed(name: str) -> str:
     """A name for people: Unicode NFC, with a replacement character for what is not UTF-8."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return name if name.isascii() else unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
 def folded(name: str) -> str:

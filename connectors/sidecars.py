@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,15 +42,16 @@ class Folder:
     strays: Sequence[str]
 
     @classmethod
-    def of(cls, descriptor: int, path: str, entries: Mapping[str, os.stat_result]) -> Folder:
+    def of(
+        cls, descriptor: int, path: str, entries: Mapping[str, os.stat_result], governed: Mapping[str, str]
+    ) -> Folder:
+        """`governed`: by name of each access file among the entries, what it governs."""
         governing: dict[str, list[str]] = {}
-        for name in entries:
-            target = access_files.governed_by(name)
-            if target is not None:
-                governing.setdefault(target, []).append(name)
-        documents = {name for name, status in entries.items() if _is_document(name, status)}
-        lookalikes = {folded(name) for name in documents}
+        for name, target in governed.items():
+            governing.setdefault(target, []).append(name)
+        documents = _documents(entries, governed) if any(governing) else set()
         orphans = {target: names[0] for target, names in governing.items() if target and target not in documents}
+        lookalikes = {folded(name) for name in documents} if orphans else set()
         twins = {folded(target): name for target, name in orphans.items() if folded(target) in lookalikes}
         strays = tuple(name for target, name in orphans.items() if folded(target) not in lookalikes)
         return cls(descriptor, path, entries, governing, twins, strays)
@@ -84,7 +85,7 @@ class Sidecars:
         return self._entry(folder, "", f"folder:{folder.path[:-1] or '.'}", above)
 
     def of_file(self, folder: Folder, name: str, item_id: str, above: AccessEntry) -> AccessEntry:
-        if orphan := folder.twins.get(folded(name)):
+        if folder.twins and (orphan := folder.twins.get(folded(name))):
             problem = (
                 f"{folder.path}{component(orphan)} governs no file, but names this one in other letters (case or "
                 f"Unicode form); call it {component(name)}{access_files.FILE_SUFFIX}, letter by letter, or delete it"
@@ -92,7 +93,7 @@ class Sidecars:
             return AccessEntry(f"file:{item_id}", Acl.nobody(), item_id, problem)
         if folder.strays and name not in folder.access_files:
             return _bereft(folder)
-        return self._entry(folder, name, f"file:{item_id}", above)
+        return self._entry(folder, name, f"file:{item_id}", above) if name in folder.access_files else above
 
     def _entry(self, folder: Folder, target: str, reference: str, above: AccessEntry) -> AccessEntry:
         names = folder.access_files.get(target)
@@ -107,8 +108,8 @@ class Sidecars:
         return _combined(reference, where, own, above)
 
 
-def _is_document(name: str, status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and access_files.governed_by(name) is None
+def _documents(entries: Mapping[str, os.stat_result], governed: Container[str]) -> set[str]:
+    return {name for name, status in entries.items() if stat.S_ISREG(status.st_mode) and name not in governed}
 
 
 def _bereft(folder: Folder) -> AccessEntry:

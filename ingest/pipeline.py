@@ -8,6 +8,7 @@ commit is taken out again by the next run; what the catalog has dropped is never
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -129,6 +130,9 @@ class Ingestion:
         self._go_on()
         listing = connector.list(self._catalog.cursor(source) or "")
         self._go_on()
+        applied = self._applied(listing)
+        if applied == self._catalog.applied(source) and root == self._catalog.root(source):
+            return self._nothing_to_do(listing, source, applied, started)
         planned = self._plan(source, listing, confirm_deletions=confirm_deletions)
         report = SyncReport(
             source,
@@ -155,7 +159,23 @@ class Ingestion:
         self.follow()
         self._index.settle()
         self._catalog.forget_places(source, listing.access)
-        self._catalog.complete(source, listing.cursor)
+        left = report.deferred or report.refused or report.unavailable or report.unconfirmed
+        self._catalog.complete(source, listing.cursor, "" if left else applied)
+        report.seconds = perf_counter() - started
+        return report
+
+    def _applied(self, listing: Listing) -> str:
+        """Names the listing together with what reads and decides now: where both are the same, so is the plan."""
+        today = self._reader.today
+        told = "\0".join((listing.fingerprint(), today.decided_by, today.read_by))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def _nothing_to_do(self, listing: Listing, source: str, applied: str, started: float) -> SyncReport:
+        """The sync of a listing that an earlier sync left no work of; it does not look at the documents one by one."""
+        self.follow()
+        refused, listed = self._catalog.refused_items(source), len(listing.items)
+        report = SyncReport(source, listed, listed - refused, refused, problems=listing.problems)
+        self._catalog.complete(source, listing.cursor, applied)
         report.seconds = perf_counter() - started
         return report
 

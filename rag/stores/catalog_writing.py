@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from rag.access.acl import Acl
 from rag.documents import Chunk, Document, KnownItem, acl_id
@@ -254,24 +254,41 @@ class CatalogWriter:
             connection.execute(insert(refusals), self._refusal_row(refusal, datetime.now(UTC), before + 1))
 
     def begin(self, source: str, connector: str, root: str) -> None:
-        """Notes where a source is; the cursor of its last complete sync stays."""
+        """Notes where a source is, and that there may be work left; the cursor of its last complete sync stays."""
         about = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
-        values = {"connector": connector, "root": root}
+        values = {"connector": connector, "root": root, "applied": ""}
         with self._catalog.writing() as connection:
             if not connection.execute(update(cursors).where(about).values(**values)).rowcount:
                 connection.execute(insert(cursors).values(tenant=self._tenant, source=source, cursor="", **values))
 
-    def complete(self, source: str, cursor: str) -> None:
-        """Stores the cursor of a sync that `begin` began and whose work is committed."""
+    def complete(self, source: str, cursor: str, applied: str = "") -> None:
+        """Stores the cursor of a sync that `begin` began and whose work is committed.
+
+        `applied` names the listing of which no work is left, if that is so.
+        """
         about = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
         with self._catalog.writing() as connection:
-            connection.execute(update(cursors).where(about).values(cursor=cursor, completed_at=datetime.now(UTC)))
+            connection.execute(
+                update(cursors).where(about).values(cursor=cursor, applied=applied, completed_at=datetime.now(UTC))
+            )
 
     def root(self, source: str) -> str:
         """Where a source was at its last complete sync; empty where nobody knows."""
         statement = select(cursors.c.root).where(cursors.c.tenant == self._tenant, cursors.c.source == source)
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar() or ""
+
+    def applied(self, source: str) -> str:
+        """Which listing of a source left no work; empty where some may be left."""
+        statement = select(cursors.c.applied).where(cursors.c.tenant == self._tenant, cursors.c.source == source)
+        with self._catalog.reading() as connection:
+            return connection.execute(statement).scalar() or ""
+
+    def refused_items(self, source: str) -> int:
+        """How many items of a source stand refused."""
+        mine = (refusals.c.tenant == self._tenant) & (refusals.c.source == source) & refusals.c.parent_id.is_(None)
+        with self._catalog.reading() as connection:
+            return connection.execute(select(func.count()).select_from(refusals).where(mine)).scalar_one()
 
     def cursor(self, source: str) -> str | None:
         """The cursor of the last complete sync of a source; None before the first."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 
 from connectors.base import ItemChanged, ItemGone
-from ingest.pipeline import CHUNKS_A_BATCH, Ingestion, SyncReport
-from ingest.reading import MAX_INSIDE, MAX_NESTING, DocumentReader
+from ingest.pipeline import CHUNKS_A_BATCH
+from ingest.reading import MAX_INSIDE, MAX_NESTING
 from rag.access.acl import Acl
 from rag.access.principals import Principal, group, user
-from rag.documents import IndexPoint, attachment_id, document_id
+from rag.documents import attachment_id, document_id
 from rag.errors import (
     BadInput,
     DocumentRefused,
@@ -24,112 +23,15 @@ from rag.errors import (
     RefusalReason,
     SourceUnavailable,
 )
-from rag.ports import OnProgress, Stored, Vectors
 from rag.stores.catalog import Catalog, sqlite_url
-from rag.stores.catalog_known import Today
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_status import CatalogStatus
-from rag.stores.catalog_writing import CatalogWriter
-from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
-from tests.memory_source import SOURCE, UNREADABLE, MemorySource, Watched, attached, chunker_by_line, parse_lines
+from tests.memory_source import SOURCE, UNREADABLE, MemorySource, attached
+from tests.writing_world import TENANT, Crash, World
 
-TENANT = "main"
 ANN, BOB = user("acme", "ann"), user("acme", "bob")
 STAFF = group("acme", "/staff")
 FOR_ANN, FOR_BOB, FOR_BOTH = Acl.of({ANN}), Acl.of({BOB}), Acl.of({ANN, BOB})
-
-
-class CountingEmbedder(WordEmbedder):
-    """Remembers every text; `fails_after` so many it fails, and always with a text that holds `cannot`."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.fails_after = 10**9
-        self.cannot: str | None = None
-        self.failure: KustosError = ModelUnavailable("Ollama refused the model with status 500")
-
-    def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
-        if len(self.texts) + len(texts) > self.fails_after:
-            raise ModelUnavailable("the model's runtime does not answer")
-        if self.cannot and any(self.cannot in text for text in texts):
-            raise self.failure
-        self.texts += texts
-        return super().embed_documents(texts, on_progress)
-
-
-class Crash(Exception):
-    """The sync ends here."""
-
-
-@dataclass
-class World:
-    """One home: a catalog, an index, and what a sync asks of them, in order."""
-
-    catalog: Catalog
-    index: MemoryIndex = field(default_factory=MemoryIndex)
-    embedder: CountingEmbedder = field(default_factory=CountingEmbedder)
-    source: MemorySource = field(default_factory=MemorySource)
-    calls: list[tuple[str, Any]] = field(default_factory=list)
-    crash_at: int = 0
-    decided_by: str = "a parser"
-    read_by: str = "a parser"
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def writer(self) -> CatalogWriter:
-        return CatalogWriter(self.catalog, TENANT)
-
-    def ingestion(self) -> Ingestion:
-        return Ingestion(
-            TENANT,
-            self._watched(self.writer),
-            self._watched(self.index),
-            embedder=self._watched(self.embedder),
-            lexical=WordEncoder(),
-            reader=DocumentReader(
-                TENANT,
-                parse_lines,
-                chunker_by_line(),
-                GermanOrEnglish(),
-                today=Today(self.decided_by, self.read_by),
-                clock=self.clock,
-            ),
-        )
-
-    def sync(self, *, confirm_deletions: bool = False) -> SyncReport:
-        self.calls.clear()
-        self.embedder.texts.clear()
-        self.source.fetched.clear()
-        return self.ingestion().sync(self.source, confirm_deletions=confirm_deletions)
-
-    def _watched(self, part: Any) -> Any:
-        return Watched(part, lambda *_: self._burn(), self._called)
-
-    def _called(self, name: str, arguments: Any) -> None:
-        self.calls.append((name, arguments))
-        self._burn()
-
-    def _burn(self) -> None:
-        self.crash_at -= 1
-        if self.crash_at == 0:
-            raise Crash
-
-    def stored(self, name: str) -> Stored | None:
-        return CatalogReader(self.catalog).document(TENANT, document_id(TENANT, SOURCE, name))
-
-    def texts(self, name: str) -> list[str]:
-        found = CatalogReader(self.catalog).passages(TENANT, document_id(TENANT, SOURCE, name), 1, 99)
-        return [each.chunk.text for each in found if each.chunk]
-
-    def passages(self) -> int:
-        return CatalogStatus(self.catalog, TENANT).passages()
-
-    def points(self) -> dict[str, IndexPoint]:
-        return dict(self.index.stored)
-
-    def rights_in_the_index(self, name: str) -> set[tuple[str, ...]]:
-        wanted = document_id(TENANT, SOURCE, name)
-        return {each.allow for each in self.index.stored.values() if each.document_id == wanted}
 
 
 @pytest.fixture
@@ -176,6 +78,18 @@ def test_a_second_sync_reads_nothing_embeds_nothing_and_writes_no_point(world: W
     assert (world.source.fetched, world.embedder.texts) == ([], [])
     assert not {"upsert", "delete", "set_acl", "move"} & {name for name, _ in world.calls}
     assert world.points() == before
+
+
+def test_a_listing_that_left_no_work_is_not_compared_document_by_document_again(world: World) -> None:
+    world.source.write("a", "eins")
+    world.source.write("b", UNREADABLE)
+    assert [world.sync().unchanged for _ in range(3)] == [0, 1, 1]
+    assert "known" not in [name for name, _ in world.calls]
+    assert (world.sync().listed, world.sync().still_refused) == (2, 1)
+    world.source.rights["p"] = FOR_ANN
+    assert world.sync().rights_changed == 1
+    world.read_by = "a better parser"
+    assert world.sync().written == 1
 
 
 def test_after_an_edit_only_chunks_that_are_new_are_embedded(world: World) -> None:

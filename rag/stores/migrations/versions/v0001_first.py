@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("connector", sa.String(length=40), nullable=False),
         sa.Column("root", sa.Text(), nullable=False),
         sa.Column("cursor", sa.Text(), nullable=False),
+        sa.Column("applied", sa.String(length=64), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "source", name=op.f("pk_cursors")),
     )
