@@ -25,10 +25,10 @@ from jwt.algorithms import RSAAlgorithm
 
 from api.auth import AsIssued, Issuer
 from api.jwks import StaticKeys
-from api.local_operator import create_private, replace_private
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, Misconfigured, NotFound
+from rag.private_files import create_private, replace_private
 
 MARKER = "demo.json"
 KEY = "demo-key.pem"

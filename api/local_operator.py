@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rag.errors import Misconfigured
+from rag.private_files import create_private, replace_private
 
 KEY_FILE = "operator.key"
 LOCAL_OPERATOR = "sys:local-operator"
@@ -73,32 +74,6 @@ class LocalOperator:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Misconfigured(f"{path} cannot be read ({error}); remove it") from error
         return url if _runs(pid) and started == _started(pid) else None
-
-
-def create_private(path: Path, data: bytes) -> None:
-    """Writes a file that its owner alone can read, in one step. If there is one already, it stays as it is."""
-    fresh = _fresh(path, data)
-    try:
-        os.link(fresh, path)
-    except FileExistsError:
-        pass  # another process was first; its file counts
-    finally:
-        fresh.unlink()
-
-
-def replace_private(path: Path, data: bytes) -> None:
-    """Writes a file that its owner alone can read, in one step, in place of any that was there."""
-    _fresh(path, data).replace(path)
-
-
-def _fresh(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return fresh
 
 
 def _runs(pid: int) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 from rag.access.explain import Explanation
 from rag.bootstrap import Records
 from rag.errors import RefusalReason
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_status import PARTLY_READ
 
 
@@ -21,7 +20,7 @@ def state(records: Records) -> dict[str, Any]:
         "sources": [{**asdict(each), "synced_at": _iso(each.synced_at)} for each in records.status.sources()],
         "passages": records.status.passages(),
         "index_tasks_open": records.status.open_tasks(),
-        "stale_index_last_24_hours": CatalogAudit(records.catalog).stale_index(tenant, a_day_ago),
+        "stale_index_last_24_hours": records.trail.stale_index(a_day_ago),
     }
 
 

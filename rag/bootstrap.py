@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from rag.access.audit_chain import Seal
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
 from rag.access.gate import Gate
@@ -24,8 +25,10 @@ from rag.models.registry import embedding_model, served_models
 from rag.ports import ChunkWriter, Embedder, Index, LanguageDetector, LexicalEncoder
 from rag.retrieval import Retrieval
 from rag.settings import Settings
+from rag.stores.audit_notes import Notes, load_secret
 from rag.stores.catalog import Catalog, sqlite_url
-from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_audit import CatalogAudit, KeepText
+from rag.stores.catalog_audit_trail import AuditTrail
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
@@ -51,6 +54,8 @@ class Records:
     explainer: Explainer
     indexes: CatalogIndexes
     sessions: CatalogSessions
+    audit: CatalogAudit
+    trail: AuditTrail
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def open_records(settings: Settings) -> Records:
     """The catalog and what needs nothing else.
 
     Raises:
-        Misconfigured: the home folder cannot be made.
+        Misconfigured: the home folder cannot be made, or the audit's key cannot be used.
         Misconfigured, StoreUnavailable: the catalog cannot be opened.
     """
     try:
@@ -89,6 +94,7 @@ def open_records(settings: Settings) -> Records:
         ) from error
     catalog = Catalog.open(settings.catalog_url or sqlite_url(settings.home / "catalog.db"))
     directory, reader = CatalogDirectory(catalog), CatalogReader(catalog)
+    seal, notes = Seal(load_secret(settings.home, settings.audit_key)), Notes(settings.home)
     return Records(
         settings=settings,
         catalog=catalog,
@@ -98,6 +104,14 @@ def open_records(settings: Settings) -> Records:
         explainer=Explainer(reader, Directory(directory), directory, reader),
         indexes=CatalogIndexes(catalog, settings.tenant),
         sessions=CatalogSessions(catalog, settings.tenant),
+        audit=CatalogAudit(
+            catalog,
+            seal,
+            notes,
+            keep_text=KeepText(settings.audit_text),
+            names_days=settings.audit_names_days,
+        ),
+        trail=AuditTrail(catalog, seal, notes, settings.tenant),
     )
 
 
@@ -115,7 +129,7 @@ def open_kustos(settings: Settings) -> Kustos:
     index = open_index(records, embedder.profile)
     lexical, detector = open_languages(settings)
     directory = Directory(records.directory)
-    gate = Gate(index.reader, CatalogReader(records.catalog), directory, CatalogAudit(records.catalog))
+    gate = Gate(index.reader, CatalogReader(records.catalog), directory, records.audit)
     retrieval = Retrieval(gate, embedder, lexical, detector, model.covers)
     served = served_models(model, settings.chat_model)
     answerers = Answerers(OllamaModels(settings.ollama_url), ExtractiveAnswerer(embedder), served)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.access.acl import Acl
-from rag.access.audit import AuditRecord
+from rag.access.audit import AuditRecord, Deed
 from rag.access.principals import Principal
 from rag.access.scope import AccessScope
 from rag.documents import (
@@ -192,13 +192,13 @@ class PlaceOrigins(Protocol):
 
 
 class AuditLog(Protocol):
-    """Where decisions are recorded."""
+    """Where decisions and deeds are recorded."""
 
-    def record(self, record: AuditRecord) -> None:
-        """Writes one record before anything is released.
+    def record(self, record: AuditRecord | Deed) -> None:
+        """Writes one record, before anything is released or done.
 
         Raises:
-            StoreUnavailable: it could not be written; the release must not happen.
+            StoreUnavailable: it could not be written; the release, or the deed, must not happen.
         """
 
 

@@ -15,9 +15,15 @@ RANGES = {
     "parse_timeout_s": (0.1, 86_400.0),
     "ocr_pages": (0, 100_000),
     "freshness_s": (0.0, 300.0),
+    "audit_names_days": (0, 36_500),
+    "audit_days": (0, 36_500),
 }
 """Smallest and largest value of each number."""
-CHOICES = {"pdf_reader": ("pymupdf", "pdfium"), "ocr": ("rapidocr", "tesseract", "off")}
+CHOICES = {
+    "pdf_reader": ("pymupdf", "pdfium"),
+    "ocr": ("rapidocr", "tesseract", "off"),
+    "audit_text": ("off", "question", "passages"),
+}
 """Values of settings that have no others."""
 
 
@@ -50,6 +56,10 @@ class Settings:
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
         ocr: what recognises characters on pages without text: `rapidocr`, `tesseract` or `off`.
         ocr_pages: pages of one document, at most, whose characters are recognised.
+        audit_key: secret under the audit's chain; empty means a file of `home`.
+        audit_names_days: after so many days the names behind the audit's pseudonyms are forgotten.
+        audit_days: after so many days records of the audit are removed; 0 means never.
+        audit_text: text that is kept beside the audit: `off`, `question` or `passages`.
     """
 
     home: Path = Path(".kustos")
@@ -81,6 +91,10 @@ class Settings:
     pdf_reader: str = "pymupdf"
     ocr: str = "rapidocr"
     ocr_pages: int = 100
+    audit_key: str = ""
+    audit_names_days: int = 90
+    audit_days: int = 0
+    audit_text: str = "off"
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Settings:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rag.access.acl import Acl, permits
-from rag.access.audit import AuditRecord
+from rag.access.audit import AuditRecord, Deed
 from rag.access.principals import Principal
 from rag.access.scope import AccessScope
 from rag.documents import Candidate, IndexPoint, IndexProfile, Passage, Question, SparseVector
@@ -208,9 +208,13 @@ class NamedAnswerers:
 
 @dataclass
 class MemoryAudit:
-    """Keeps the records."""
+    """Keeps the records: decisions in `records`, deeds in `deeds`."""
 
     records: list[AuditRecord] = field(default_factory=list)
+    deeds: list[Deed] = field(default_factory=list)
 
-    def record(self, record: AuditRecord) -> None:
-        self.records.append(record)
+    def record(self, record: AuditRecord | Deed) -> None:
+        if isinstance(record, Deed):
+            self.deeds.append(record)
+        else:
+            self.records.append(record)

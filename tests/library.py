@@ -34,7 +34,6 @@ from rag.models.answerers import Answerers
 from rag.ports import AuditLog
 from rag.retrieval import Retrieval
 from rag.settings import Settings
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_writing import NewVersion, Place
 from tests.fakes import GermanOrEnglish, MemoryIndex, NamedAnswerers, QuotingAnswerer, WordEmbedder, WordEncoder
@@ -96,7 +95,7 @@ def open_library(
 ) -> Library:
     records = open_records(Settings(home=home, tenant=TENANT, host=host, public_name=public_name))
     index, embedder, lexical, detector = MemoryIndex(), WordEmbedder(), WordEncoder(), GermanOrEnglish()
-    log = audit or CatalogAudit(records.catalog)
+    log = audit or records.audit
     gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), log)
     retrieval = Retrieval(gate, embedder, lexical, detector, covers=lambda _: True)
     answerer = QuotingAnswerer()

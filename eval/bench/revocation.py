@@ -14,7 +14,6 @@ from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
 from rag.documents import Question, acl_id
-from rag.stores.catalog_audit import CatalogAudit
 
 PRINCIPALS = 40
 QUESTIONS = 20
@@ -41,10 +40,9 @@ def revocation_figures(kustos: Kustos, company: Company) -> Iterator[Figure]:
         started = perf_counter()
         ingestion.follow()
         yield plain("revocation of 100,000 chunks: until the index has followed", perf_counter() - started, "s")
-    audit = CatalogAudit(kustos.records.catalog)
     followed = datetime.now(UTC)
     _released(kustos, reader, questions, archive)
-    stale = audit.stale_index(tenant, followed)
+    stale = kustos.records.trail.stale_index(followed)
     yield exactly("revocation: candidates proposed in vain afterwards", stale, "chunks", 0)
 
 

@@ -11,13 +11,12 @@ from eval.bench.bare_engine import BareEngine
 from eval.bench.figures import Figure, at_most, percentile, plain
 from eval.bench.synthetic import TENANT, Company, caller, readable_share
 from eval.progress import progress_bar
-from rag.access.audit import Action, AuditRecord, Outcome, Purpose, principals_hash
+from rag.access.audit import Action, AuditRecord, Outcome, Purpose, Released, principals_hash
 from rag.access.scope import AccessScope
 from rag.bootstrap import Kustos
 from rag.documents import Question
 from rag.errors import KustosError
 from rag.retrieval import DEPTH
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_reading import CatalogReader
 
 PRINCIPALS = (40, 1_000)
@@ -111,7 +110,7 @@ def _duel(
 
 def _breakdown(kustos: Kustos, scope: AccessScope, questions: Sequence[Question], name: str) -> Iterator[Figure]:
     """Medians of the parts of one search, each measured alone with the arguments that the search gives it."""
-    authority, audit = CatalogReader(kustos.records.catalog), CatalogAudit(kustos.records.catalog)
+    authority, audit = CatalogReader(kustos.records.catalog), kustos.records.audit
     parts: dict[str, list[float]] = {"index": [], "catalog, rights": [], "catalog, passages": [], "audit": []}
     for question in questions:
         started = perf_counter()
@@ -120,7 +119,7 @@ def _breakdown(kustos: Kustos, scope: AccessScope, questions: Sequence[Question]
         rights = _timed(parts["catalog, rights"], partial(authority.governing, TENANT, found))
         parts["index"].append(1_000 * both - rights)
         _timed(parts["catalog, passages"], partial(authority.chunks, TENANT, found[:LIMIT]))
-        released = tuple((each, "0" * 64) for each in found[:LIMIT])
+        released = tuple(Released(each, "0" * 64, (each,)) for each in found[:LIMIT])
         record = AuditRecord(
             TENANT, scope.subject, principals_hash(scope.principals), PURPOSE, Outcome.RELEASED, released
         )

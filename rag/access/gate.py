@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rag.access.acl import permits
-from rag.access.audit import AuditRecord, Outcome, Purpose, principals_hash
+from rag.access.audit import AuditRecord, Outcome, Purpose, Released, principals_hash
 from rag.access.directory import Directory
 from rag.access.scope import AccessScope, Caller
 from rag.documents import Candidate, Document, Passage, Position, Question
@@ -104,7 +104,7 @@ class Gate:
             for rank, each in enumerate(_permitted(scope, stored), start=1)
             if each.chunk is not None
         ]
-        self._record(scope, purpose, [(each.chunk.id, each.document.version) for each in passages], stale)
+        self._record_passages(scope, purpose, passages, stale=stale)
         return passages
 
     def document(self, scope: AccessScope | None, document_id: str, purpose: Purpose) -> Document:
@@ -117,7 +117,8 @@ class Gate:
         stored = self._authority.document(scope.tenant, document_id) if scope else None
         found = _permitted(scope, [stored]) if scope and stored else []
         if scope:
-            self._record(scope, purpose, [(each.document.id, each.document.version) for each in found])
+            released = [Released(each.document.id, each.document.version) for each in found]
+            self._record(scope, purpose, released, about=document_id)
         if not found:
             raise NotFound(f"there is no document {document_id!r}")
         return found[0].document
@@ -140,7 +141,7 @@ class Gate:
             found = _permitted(scope, self._authority.passages(scope.tenant, document_id, *ordinals))
         passages = [Passage(each.chunk, each.document, rank) for rank, each in enumerate(found, start=1) if each.chunk]
         if scope:
-            self._record(scope, purpose, [(each.chunk.id, each.document.version) for each in passages])
+            self._record_passages(scope, purpose, passages, about=document_id)
         if not passages:
             raise NotFound(f"there is no passage {ordinals[0]} of document {document_id!r}")
         return passages
@@ -160,15 +161,47 @@ class Gate:
         acls = self._authority.acls(scope.tenant)
         readable = {place for place, acl in acls.items() if permits(scope.principals, acl).allowed}
         listed = list(self._authority.documents_governed_by(scope.tenant, readable, after, limit)) if readable else []
-        self._record(scope, purpose, [(each.id, each.version) for each in listed])
+        self._record(scope, purpose, [Released(each.id, each.version) for each in listed])
         return listed
 
-    def _record(
-        self, scope: AccessScope, purpose: Purpose, released: Sequence[tuple[str, str]], stale: int = 0
+    def _record_passages(
+        self,
+        scope: AccessScope,
+        purpose: Purpose,
+        passages: Sequence[Passage],
+        about: str | None = None,
+        stale: int = 0,
     ) -> None:
-        outcome = Outcome.RELEASED if released else Outcome.NOTHING
-        who = principals_hash(scope.principals)
-        self._audit.record(AuditRecord(scope.tenant, scope.subject, who, purpose, outcome, tuple(released), stale))
+        chunks: dict[tuple[str, str], list[str]] = {}
+        for each in passages:
+            chunks.setdefault((each.document.id, each.document.version), []).append(each.chunk.id)
+        released = [Released(*document, tuple(ids)) for document, ids in chunks.items()]
+        texts = tuple(each.chunk.text for each in passages)
+        self._record(scope, purpose, released, about=about, stale=stale, texts=texts)
+
+    def _record(
+        self,
+        scope: AccessScope,
+        purpose: Purpose,
+        released: Sequence[Released],
+        *,
+        about: str | None = None,
+        stale: int = 0,
+        texts: tuple[str, ...] = (),
+    ) -> None:
+        self._audit.record(
+            AuditRecord(
+                tenant=scope.tenant,
+                subject=scope.subject,
+                principals_hash=principals_hash(scope.principals),
+                purpose=purpose,
+                outcome=Outcome.RELEASED if released else Outcome.NOTHING,
+                released=tuple(released),
+                stale_index=stale,
+                about=about,
+                texts=texts,
+            )
+        )
 
 
 def _permitted(scope: AccessScope, stored: Iterable[Stored]) -> list[Stored]:

@@ -162,6 +162,14 @@ class Catalog:
                 _refuse_if_lost(connection, name, number)
             yield connection
 
+    def take_turns(self, connection: Connection, what: str) -> None:
+        """Lets no other transaction past this point for `what` until this one, of `writing`, has ended.
+
+        On SQLite nothing can come between anyway.
+        """
+        if not self._sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"kustos {what}"})
+
     def is_among(self, column: Column[str], name: str) -> ColumnElement[bool]:
         """Condition that `column` is one of the texts in the parameter `name`, however many, as one parameter.
 

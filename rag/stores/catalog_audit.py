@@ -1,47 +1,218 @@
-"""The audit log in the catalog."""
+"""The audit log in the catalog: one chain of sealed records for each tenant (`rag.access.audit_chain`)."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import secrets
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from operator import attrgetter
+from threading import Lock
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from rag.access.audit import AuditRecord
+from rag.access.audit import AuditRecord, Deed, Outcome
+from rag.access.audit_chain import DAY_MS, SEALED, Entry, Mark, Seal
+from rag.errors import Misconfigured
+from rag.stores.audit_notes import Notes
 from rag.stores.catalog import Catalog
-from rag.stores.catalog_schema import audit
+from rag.stores.catalog_schema import audit, audit_chains, audit_people, audit_texts
+
+OURS = "sys:"
+"""Who acts under such a name is no person: it stands in the chain as it is."""
+_values = attrgetter(*Entry.__slots__)
+_FIELDS = Entry.__slots__
+
+_INSERT = insert(audit)
+_TAIL = (
+    select(audit.c.number, audit.c.mac)
+    .where(audit.c.tenant == bindparam("tenant"))
+    .order_by(audit.c.number.desc())
+    .limit(1)
+)
+_PERSON = select(audit_people.c.person).where(
+    audit_people.c.tenant == bindparam("tenant"),
+    audit_people.c.day == bindparam("day"),
+    audit_people.c.subject == bindparam("subject"),
+)
+
+
+class KeepText(StrEnum):
+    """Which text is kept beside the chain."""
+
+    OFF = "off"
+    QUESTION = "question"
+    PASSAGES = "passages"  # and the question
 
 
 class CatalogAudit:
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    """Writes records. Threads take turns here, processes in the database: a chain has one end."""
 
-    def record(self, record: AuditRecord) -> None:
-        """Writes one record before anything is released.
+    def __init__(
+        self,
+        catalog: Catalog,
+        seal: Seal,
+        notes: Notes,
+        *,
+        keep_text: KeepText = KeepText.OFF,
+        names_days: int = 90,
+        forward: Callable[[Entry], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """An audit log.
+
+        Args:
+            names_days: after so many days the names behind pseudonyms are forgotten.
+            forward: gets each record that was written.
+        """
+        self._catalog = catalog
+        self._seal = seal
+        self._notes = notes
+        self._keep_text = keep_text
+        self._names_days = names_days
+        self._forward = forward
+        self._clock = clock
+        self._lock = Lock()
+        self._checked: set[str] = set()
+
+    def record(self, record: AuditRecord | Deed) -> None:
+        """Writes one record, before anything is released or done.
 
         Raises:
-            StoreUnavailable: it could not be written; the release must not happen.
+            StoreUnavailable: it could not be written; the release, or the deed, must not happen.
+            Misconfigured: the tenant's chain was begun with another key.
         """
-        row = {
-            "at": datetime.now(UTC),
-            "tenant": record.tenant,
-            "subject": record.subject,
-            "principals_hash": record.principals_hash,
-            "action": record.purpose.action.value,
-            "question_hash": record.question_hash,
-            "outcome": record.outcome.value,
-            "released": json.dumps(record.released),
-            "stale_index": record.stale_index,
-            "model": record.purpose.model,
-            "request_id": record.purpose.request_id,
-        }
-        with self._catalog.writing(durable=False) as connection:
-            connection.execute(insert(audit), row)
+        with self._lock:
+            with self._catalog.writing(durable=False) as connection:
+                entry = self.append(connection, record)
+            self._checked.add(record.tenant)
+            self._notes.advance(record.tenant, Mark(entry.number, entry.mac))
+        if self._forward:
+            self._forward(entry)
 
-    def stale_index(self, tenant: str, since: datetime) -> int:
-        """How many candidates the index has proposed since then that the catalog refused; for operators."""
-        statement = select(func.coalesce(func.sum(audit.c.stale_index), 0)).where(
-            audit.c.tenant == tenant, audit.c.at >= since
-        )
+    def append(self, connection: Connection, record: AuditRecord | Deed) -> Entry:
+        """Puts a record behind the last one, in a transaction of the caller's.
+
+        What comes next is counted from the later one of the catalog's last record and the one noted outside: where the
+        end was cut off, by a power cut, an older backup or somebody, a gap stays for good.
+        """
+        tenant = record.tenant
+        self._catalog.take_turns(connection, f"audit {tenant}")
+        if tenant not in self._checked:
+            self._check_key(connection, tenant)
+        stored = connection.execute(_TAIL, {"tenant": tenant}).first()
+        last = max(Mark(*stored) if stored else Mark(), self._notes.read(tenant), key=lambda each: each.number)
+        entry, text = self._entry(connection, record, last)
+        connection.execute(_INSERT, dict(zip(_FIELDS, _values(entry), strict=True)))
+        if text:
+            connection.execute(insert(audit_texts).values(tenant=tenant, number=entry.number, text=text))
+        return entry
+
+    def check_key(self, tenant: str) -> None:
+        """Whether records can be added to the tenant's chain.
+
+        Raises:
+            Misconfigured: it was begun with another key.
+            StoreUnavailable: the catalog does not answer.
+        """
         with self._catalog.reading() as connection:
-            return int(connection.execute(statement).scalar_one())
+            self._compare_key(connection, tenant)
+
+    def _check_key(self, connection: Connection, tenant: str) -> None:
+        if not self._compare_key(connection, tenant):
+            begun = Mark()
+            row = {"key_id": self._seal.key_id, "cut_number": begun.number, "cut_mac": begun.mac, "cut_proof": ""}
+            connection.execute(insert(audit_chains).values(tenant=tenant, **row))
+
+    def _compare_key(self, connection: Connection, tenant: str) -> bool:
+        """Whether there is a chain."""
+        statement = select(audit_chains.c.key_id).where(audit_chains.c.tenant == tenant)
+        found = connection.execute(statement).scalar()
+        if found not in (None, self._seal.key_id):
+            raise Misconfigured(
+                "the audit of this catalog was begun with another key; give this home the same one, as "
+                "KUSTOS_AUDIT_KEY or by copying the file audit/key of the home that began it (docs/audit.md)"
+            )
+        return found is not None
+
+    def _entry(self, connection: Connection, record: AuditRecord | Deed, last: Mark) -> tuple[Entry, str | None]:
+        at_ms = int(self._clock() * 1000)
+        person = self._person(connection, record.tenant, at_ms // DAY_MS, record.subject)
+        if isinstance(record, Deed):
+            other = record.concerning
+            concerning = other and self._person(connection, record.tenant, at_ms // DAY_MS, other)
+            return self._sealed_after(last, _deed(record, at_ms, person, concerning)), None
+        text = self._text(record)
+        return self._sealed_after(last, self._decision(record, at_ms, person, text)), text
+
+    def _sealed_after(self, last: Mark, values: dict[str, object]) -> Entry:
+        values["number"] = last.number + 1
+        mac = self._seal.mac(last.mac, [values[name] for name in SEALED])
+        return Entry(**values, mac=mac)  # type: ignore[arg-type]
+
+    def _decision(self, record: AuditRecord, at_ms: int, person: str, text: str | None) -> dict[str, object]:
+        purpose, seal = record.purpose, self._seal
+        return {
+            "tenant": record.tenant,
+            "at_ms": at_ms,
+            "person": person,
+            "action": purpose.action.value,
+            "outcome": record.outcome.value,
+            "about": record.about,
+            "concerning": None,
+            # With the pseudonym, so that nobody can be followed by it from day to day.
+            "principals_hash": seal.content(person, record.principals_hash),
+            "question_hash": None if purpose.question is None else seal.content(purpose.question),
+            "text_hash": text and seal.content(text),
+            "released": json.dumps([(each.document, each.version, each.chunks) for each in record.released]),
+            "stale_index": record.stale_index,
+            "model": purpose.model,
+            "grants": json.dumps(record.grants),
+            "detail": "{}",
+            "request_id": purpose.request_id,
+        }
+
+    def _text(self, record: AuditRecord) -> str | None:
+        """What the settings keep of the record's text, as JSON."""
+        kept: dict[str, object] = {}
+        if self._keep_text is not KeepText.OFF and record.purpose.question is not None:
+            kept["question"] = record.purpose.question
+        if self._keep_text is KeepText.PASSAGES and record.texts:
+            kept["passages"] = record.texts
+        return json.dumps(kept, ensure_ascii=True) if kept else None
+
+    def _person(self, connection: Connection, tenant: str, day: int, subject: str) -> str:
+        """Who the subject is in the chain today; new names also make that old ones are forgotten."""
+        if subject.startswith(OURS):
+            return subject
+        found: str | None = connection.execute(_PERSON, {"tenant": tenant, "day": day, "subject": subject}).scalar()
+        if found is not None:
+            return found
+        salt = secrets.token_hex(16)
+        person = self._seal.person(tenant, day, subject, salt)
+        row = {"tenant": tenant, "day": day, "subject": subject, "salt": salt, "person": person}
+        connection.execute(insert(audit_people), row)
+        connection.execute(delete(audit_people).where(audit_people.c.day < day - self._names_days))
+        return person
+
+
+def _deed(deed: Deed, at_ms: int, person: str, concerning: str | None) -> dict[str, object]:
+    return {
+        "tenant": deed.tenant,
+        "at_ms": at_ms,
+        "person": person,
+        "action": deed.act.value,
+        "outcome": Outcome.DONE.value,
+        "about": deed.about,
+        "concerning": concerning,
+        "principals_hash": None,
+        "question_hash": None,
+        "text_hash": None,
+        "released": "[]",
+        "stale_index": 0,
+        "model": None,
+        "grants": "[]",
+        "detail": json.dumps(deed.detail, sort_keys=True),
+        "request_id": deed.request_id,
+    }

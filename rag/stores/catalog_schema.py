@@ -261,22 +261,57 @@ leases = Table(
     Column("number", Integer, nullable=False),  # grows each time it is taken; a holder with a lower one has lost it
 )
 
-audit = Table(
+audit = Table(  # the fields of rag.access.audit_chain.Entry, in its order
     "audit",
     metadata,
-    Column("id", _RowId, primary_key=True, autoincrement=True),
-    Column("at", DateTime(timezone=True), nullable=False),
-    Column("tenant", String(200), nullable=False),
-    Column("subject", String(400), nullable=False),
-    Column("principals_hash", String(64), nullable=False),
-    Column("action", String(20), nullable=False),
-    Column("question_hash", String(64)),
+    Column("tenant", String(200), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("person", String(100), nullable=False),
+    Column("action", String(40), nullable=False),
     Column("outcome", String(20), nullable=False),
-    Column("released", Text, nullable=False),  # JSON array of [chunk id, document version]
+    Column("about", Text),
+    Column("concerning", String(100)),
+    Column("principals_hash", String(64)),
+    Column("question_hash", String(64)),
+    Column("text_hash", String(64)),
+    Column("released", Text, nullable=False),
     Column("stale_index", Integer, nullable=False),  # candidates that the index proposed and the catalog refused
     Column("model", String(100)),
+    Column("grants", Text, nullable=False),
+    Column("detail", Text, nullable=False),
     Column("request_id", String(64), nullable=False),
-    Index(None, "tenant", "at"),
+    Column("mac", String(64), nullable=False),
+    Index(None, "tenant", "at_ms"),
+)
+
+audit_people = Table(
+    "audit_people",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since 1970, UTC
+    Column("subject", String(400), primary_key=True),
+    Column("salt", String(32), nullable=False),
+    Column("person", String(100), nullable=False),  # who that is in the chain on that day
+    UniqueConstraint("tenant", "person"),
+)
+
+audit_texts = Table(
+    "audit_texts",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),  # JSON, only where the settings keep it
+)
+
+audit_chains = Table(
+    "audit_chains",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("cut_number", BigInteger, nullable=False),  # records up to here were removed
+    Column("cut_mac", String(64), nullable=False),
+    Column("cut_proof", String(64), nullable=False),  # empty while nothing was removed
 )
 
 sessions = Table(

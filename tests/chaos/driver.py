@@ -21,7 +21,6 @@ from rag.models.language import LinguaDetector
 from rag.models.lexical import Bm25Encoder
 from rag.retrieval import Retrieval
 from rag.settings import Settings
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.edge import EdgeIndex
 from tests.fakes import NamedAnswerers, QuotingAnswerer, WordEmbedder
@@ -36,9 +35,7 @@ def opened(home: Path) -> Iterator[Kustos]:
     records, embedder = open_records(settings), WordEmbedder()
     index = EdgeIndex.open(home / "index" / "words", embedder.profile)
     lexical, detector = Bm25Encoder(settings.languages), LinguaDetector(settings.languages)
-    gate = Gate(
-        index.reader, CatalogReader(records.catalog), Directory(records.directory), CatalogAudit(records.catalog)
-    )
+    gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), records.audit)
     retrieval = Retrieval(gate, embedder, lexical, detector, covers=lambda _: True)
     answerers = cast(Answerers, NamedAnswerers({"extractive": QuotingAnswerer()}))
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.engine import make_url
 
 from rag.access.acl import Acl
@@ -21,7 +21,6 @@ from rag.access.principals import Principal
 from rag.documents import Chunk, Document, IndexProfile, acl_id, chunk_id, content_hash, document_id
 from rag.errors import Misconfigured, RefusalReason, StoreUnavailable
 from rag.stores.catalog import Catalog, sqlite_url
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_known import Today
@@ -29,6 +28,7 @@ from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_schema import audit, metadata
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import DOCUMENTS_A_TRANSACTION, CatalogWriter, NewVersion, Place, Refusal, TaskKind
+from tests.audits import open_audit
 
 TENANT, SOURCE = "main", "share"
 SALES, HR = Principal("kc:r:group:/sales"), Principal("kc:r:group:/hr")
@@ -290,27 +290,6 @@ def test_a_change_of_memberships_grows_the_revision_and_the_same_again_does_not(
     assert directory.containers(TENANT, {SALES}) == frozenset()
 
 
-def test_the_audit_log_keeps_hashes_and_no_question(catalog) -> None:
-    log = CatalogAudit(catalog)
-    log.record(
-        AuditRecord(TENANT, "s", "h", Purpose(Action.SEARCH, "r", "secret?"), Outcome.RELEASED, (("c", "v"),), 3)
-    )
-    with catalog.reading() as connection:
-        assert "secret" not in str(connection.execute(text("SELECT * FROM audit")).all())
-
-
-def test_what_the_index_proposed_in_vain_is_counted_for_one_tenant_since_a_moment(catalog) -> None:
-    log, now = CatalogAudit(catalog), datetime.now(UTC)
-    for tenant, stale, hours_ago in ((TENANT, 100, 25), (TENANT, 3, 23), (TENANT, 2, 0), ("other", 10, 0)):
-        log.record(AuditRecord(tenant, "s", "h", Purpose(Action.SEARCH, "r"), Outcome.NOTHING, (), stale))
-        with catalog.writing() as connection:
-            last = connection.execute(select(func.max(audit.c.id))).scalar_one()
-            at = now - timedelta(hours=hours_ago)
-            connection.execute(update(audit).where(audit.c.id == last).values(at=at))
-    assert log.stale_index(TENANT, now - timedelta(hours=24)) == 5
-    assert log.stale_index(TENANT, now + timedelta(hours=1)) == 0
-
-
 def test_operators_see_counts_and_reasons_but_no_titles(catalog, writer) -> None:
     writer.commit([version("a.txt", "one", "two"), version("hidden.txt", "x", place="none")])
     writer.refuse(
@@ -380,12 +359,12 @@ def test_ft_10_who_lost_his_lease_to_another_commits_nothing_any_more(catalog, c
         writer.intend(["without a lease"])
 
 
-def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, catalog_url) -> None:
+def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, catalog_url, tmp_path) -> None:
     record = AuditRecord(TENANT, "s", "h", Purpose(Action.SEARCH, "r", "question"), Outcome.NOTHING, ())
     with closing(Catalog.open(catalog_url)) as other, ThreadPoolExecutor(1) as questions, catalog.lease("writing"):
         lose_lease(catalog, catalog_url)
         with other.lease("writing"):
-            questions.submit(CatalogAudit(catalog).record, record).result()
+            questions.submit(open_audit(catalog, tmp_path).record, record).result()
     with catalog.reading() as connection:
         assert connection.execute(select(func.count()).select_from(audit)).scalar_one() == 1
 

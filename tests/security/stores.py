@@ -21,12 +21,12 @@ from rag.models.language import LinguaDetector
 from rag.models.lexical import Bm25Encoder
 from rag.retrieval import Retrieval
 from rag.stores.catalog import Catalog, sqlite_url
-from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_schema import metadata
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
+from tests.audits import open_audit
 from tests.fakes import WordEmbedder
 from tests.memory_source import MemorySource, Watched, chunker_by_line, parse_lines
 
@@ -72,7 +72,7 @@ class Stores:
         self.directory = CatalogDirectory(self.catalog)
         reader = CatalogReader(self.catalog)
         widening = Directory(self.directory)
-        self.gate = Gate(self.index.reader, reader, widening, CatalogAudit(self.catalog))
+        self.gate = Gate(self.index.reader, reader, widening, open_audit(self.catalog, self._home))
         self.explainer = Explainer(reader, widening, self.directory, reader)
         self.retrieval = Retrieval(self.gate, WordEmbedder(), self._lexical, self._detector, covers=lambda _: True)
 

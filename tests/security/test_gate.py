@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.access.acl import Acl, Rule, permits
-from rag.access.audit import Action, AuditRecord, Outcome, Purpose
+from rag.access.audit import Action, AuditRecord, Deed, Outcome, Purpose, Released
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
 from rag.access.gate import MAX_ROUNDS, Gate
@@ -139,7 +139,7 @@ class Groups:
 class FullDisk:
     """An audit log that cannot be written."""
 
-    def record(self, record: AuditRecord) -> None:
+    def record(self, record: AuditRecord | Deed) -> None:
         raise StoreUnavailable("the audit log cannot be written: no space left on device")
 
 
@@ -400,8 +400,7 @@ def test_the_audit_log_has_who_asked_what_and_what_was_released_but_no_text(worl
     world.gate.release(world.scope(), ["a", "hidden"], SEARCH)
     (record,) = world.audit.records
     assert (record.tenant, record.subject, record.purpose) == (TENANT, "somebody", SEARCH)
-    assert (record.outcome, record.released) == (Outcome.RELEASED, (("a", "v1"),))
-    assert record.question_hash
+    assert (record.outcome, record.released) == (Outcome.RELEASED, (Released("a", "v1", ("a",)),))
     assert "text of" not in repr(record)
 
 
@@ -469,7 +468,7 @@ def test_fb_06_hidden_and_absent_cannot_be_told_apart_by_id(world: World, rights
                 read(name)
             told.append((type(caught.value), str(caught.value).replace(name, "NAME"), vars(caught.value)))
         assert told[0] == told[1]
-    assert len(set(world.audit.records)) == 1
+    assert len({replace(each, about=None) for each in world.audit.records}) == 1
 
 
 @pytest.mark.parametrize("name", ["hidden", "absent"])

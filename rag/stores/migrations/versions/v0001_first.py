@@ -38,21 +38,53 @@ def upgrade() -> None:
     op.create_index(op.f("ix_acl_history_acl_id"), "acl_history", ["acl_id"], unique=False)
     op.create_table(
         "audit",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("tenant", sa.String(length=200), nullable=False),
-        sa.Column("subject", sa.String(length=400), nullable=False),
-        sa.Column("principals_hash", sa.String(length=64), nullable=False),
-        sa.Column("action", sa.String(length=20), nullable=False),
-        sa.Column("question_hash", sa.String(length=64), nullable=True),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("person", sa.String(length=100), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
         sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("about", sa.Text(), nullable=True),
+        sa.Column("concerning", sa.String(length=100), nullable=True),
+        sa.Column("principals_hash", sa.String(length=64), nullable=True),
+        sa.Column("question_hash", sa.String(length=64), nullable=True),
+        sa.Column("text_hash", sa.String(length=64), nullable=True),
         sa.Column("released", sa.Text(), nullable=False),
         sa.Column("stale_index", sa.Integer(), nullable=False),
         sa.Column("model", sa.String(length=100), nullable=True),
+        sa.Column("grants", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sa.Column("mac", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "number", name=op.f("pk_audit")),
     )
-    op.create_index(op.f("ix_audit_tenant_at"), "audit", ["tenant", "at"], unique=False)
+    op.create_index(op.f("ix_audit_tenant_at_ms"), "audit", ["tenant", "at_ms"], unique=False)
+    op.create_table(
+        "audit_chains",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("key_id", sa.String(length=16), nullable=False),
+        sa.Column("cut_number", sa.BigInteger(), nullable=False),
+        sa.Column("cut_mac", sa.String(length=64), nullable=False),
+        sa.Column("cut_proof", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name=op.f("pk_audit_chains")),
+    )
+    op.create_table(
+        "audit_people",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("salt", sa.String(length=32), nullable=False),
+        sa.Column("person", sa.String(length=100), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "day", "subject", name=op.f("pk_audit_people")),
+        sa.UniqueConstraint("tenant", "person", name=op.f("uq_audit_people_tenant_person")),
+    )
+    op.create_table(
+        "audit_texts",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "number", name=op.f("pk_audit_texts")),
+    )
     op.create_table(
         "bound_paths",
         sa.Column("tenant", sa.String(length=200), nullable=False),
