@@ -60,6 +60,12 @@ TABLE = (
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),
+    Row("GET", "/v1/audit/verdict", Duty.AUDITOR, 401, 403),
+    Row("GET", "/v1/audit/who-saw", Duty.AUDITOR, 401, 403),
+    Row("GET", "/v1/audit/what-saw", Duty.AUDITOR, 401, 403),
+    Row("GET", "/v1/audit/events", Duty.AUDITOR, 401, 403),
+    Row("POST", "/v1/audit/prune", Duty.AUDITOR, 401, 403),
+    Row("POST", "/v1/audit/forget", Duty.AUDITOR, 401, 403),
     Row("GET", "/session", Duty.PAGE, 200, 200),
     Row("GET", "/session/login", Duty.PAGE, 404, 404),  # these where nobody signs in at the page
     Row("GET", "/session/callback", Duty.PAGE, 404, 404),

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rag.access.audit_chain import Verdict
 from rag.access.explain import Explanation
 from rag.bootstrap import Records
 from rag.errors import RefusalReason
+from rag.stores.catalog_audit_trail import Sight
 from rag.stores.catalog_status import PARTLY_READ
 
 
@@ -20,6 +22,7 @@ def state(records: Records) -> dict[str, Any]:
         "sources": [{**asdict(each), "synced_at": _iso(each.synced_at)} for each in records.status.sources()],
         "passages": records.status.passages(),
         "index_tasks_open": records.status.open_tasks(),
+        "audit_records_that_syslog_missed": records.syslog.lost if records.syslog else None,
         "stale_index_last_24_hours": records.trail.stale_index(a_day_ago),
     }
 
@@ -58,6 +61,32 @@ def explanation(told: Explanation) -> dict[str, Any]:
         "deny": sorted(told.acl.deny),
         "origin": told.origin,
         "problem": told.problem,
+    }
+
+
+def verdict(found: Verdict) -> dict[str, Any]:
+    """What verifying the audit came to."""
+    return {
+        "intact": found.intact,
+        "records": found.records,
+        "removed_through": found.begins_after,
+        "head": str(found.head),
+        "faults_in_all": found.faults_in_all,
+        "faults": [asdict(each) for each in found.faults],
+    }
+
+
+def sight(seen: Sight) -> dict[str, Any]:
+    """How often somebody was shown something of a document, and when."""
+    return {
+        "who": seen.who,
+        "document": seen.document,
+        "times": seen.times,
+        "first": _iso(datetime.fromtimestamp(seen.first_ms / 1000, UTC)),
+        "last": _iso(datetime.fromtimestamp(seen.last_ms / 1000, UTC)),
+        "versions": list(seen.versions),
+        "passages": len(seen.passages),
+        "grants": sorted(seen.grants),
     }
 
 

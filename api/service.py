@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -16,6 +17,7 @@ from api.identity import open_identity
 from api.local_operator import LocalOperator
 from api.server import listen, run_on
 from api.sessions import open_sessions
+from api.upkeep import every_day, keep_audit
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos
 from rag.errors import Misconfigured
@@ -72,6 +74,7 @@ def serve(settings: Settings) -> None:
         local = LocalOperator.load(settings.home)
         local.announce(settings.home, url)
         try:
-            run_on(service.app, listener, service.ingesting.stop)
+            with every_day(partial(keep_audit, service.kustos.records)):
+                run_on(service.app, listener, service.ingesting.stop)
         finally:
             local.withdraw(settings.home, url)

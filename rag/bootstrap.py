@@ -28,6 +28,7 @@ from rag.settings import Settings
 from rag.stores.audit_notes import Notes, load_secret
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit, KeepText
+from rag.stores.catalog_audit_keeping import AuditKeeping
 from rag.stores.catalog_audit_trail import AuditTrail
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
@@ -38,6 +39,7 @@ from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from rag.stores.lease import FileLease
 from rag.stores.live_index import LiveIndex
+from rag.stores.syslog import Syslog
 
 REINDEX = "kustos ingest --rebuild"
 
@@ -56,6 +58,13 @@ class Records:
     sessions: CatalogSessions
     audit: CatalogAudit
     trail: AuditTrail
+    keeping: AuditKeeping
+    syslog: Syslog | None
+
+    def close(self) -> None:
+        if self.syslog:
+            self.syslog.close()
+        self.catalog.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,16 @@ def open_records(settings: Settings) -> Records:
     catalog = Catalog.open(settings.catalog_url or sqlite_url(settings.home / "catalog.db"))
     directory, reader = CatalogDirectory(catalog), CatalogReader(catalog)
     seal, notes = Seal(load_secret(settings.home, settings.audit_key)), Notes(settings.home)
+    syslog = Syslog(settings.audit_syslog) if settings.audit_syslog else None
+    audit = CatalogAudit(
+        catalog,
+        seal,
+        notes,
+        keep_text=KeepText(settings.audit_text),
+        names_days=settings.audit_names_days,
+        forward=syslog.send if syslog else None,
+    )
+    trail = AuditTrail(catalog, seal, notes, settings.tenant)
     return Records(
         settings=settings,
         catalog=catalog,
@@ -104,14 +123,10 @@ def open_records(settings: Settings) -> Records:
         explainer=Explainer(reader, Directory(directory), directory, reader),
         indexes=CatalogIndexes(catalog, settings.tenant),
         sessions=CatalogSessions(catalog, settings.tenant),
-        audit=CatalogAudit(
-            catalog,
-            seal,
-            notes,
-            keep_text=KeepText(settings.audit_text),
-            names_days=settings.audit_names_days,
-        ),
-        trail=AuditTrail(catalog, seal, notes, settings.tenant),
+        audit=audit,
+        trail=trail,
+        keeping=AuditKeeping(catalog, seal, audit, trail, settings.tenant),
+        syslog=syslog,
     )
 
 
@@ -125,6 +140,7 @@ def open_kustos(settings: Settings) -> Kustos:
         StoreUnavailable: catalog or index cannot be opened, for instance because a service holds the index.
     """
     records = open_records(settings)
+    records.audit.check_key(settings.tenant)
     model, embedder = embedding_model(settings.embedder), open_embedder(settings)
     index = open_index(records, embedder.profile)
     lexical, detector = open_languages(settings)
@@ -136,7 +152,7 @@ def open_kustos(settings: Settings) -> Kustos:
 
     def close() -> None:
         index.close()
-        records.catalog.close()
+        records.close()
 
     return Kustos(
         records=records,

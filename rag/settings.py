@@ -60,6 +60,7 @@ class Settings:
         audit_names_days: after so many days the names behind the audit's pseudonyms are forgotten.
         audit_days: after so many days records of the audit are removed; 0 means never.
         audit_text: text that is kept beside the audit: `off`, `question` or `passages`.
+        audit_syslog: where records of the audit are sent as well; empty means nowhere.
     """
 
     home: Path = Path(".kustos")
@@ -95,6 +96,7 @@ class Settings:
     audit_names_days: int = 90
     audit_days: int = 0
     audit_text: str = "off"
+    audit_syslog: str = ""
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Settings:

@@ -55,7 +55,7 @@ def installed() -> Settings:
 
 
 class _Lazy(click.Group):
-    """A group whose `eval` commands are imported only when they are asked for. It takes arguments in UTF-8 only."""
+    """A group of which `audit` and `eval` are imported only when they are asked for. It takes UTF-8 only."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for each in args:
@@ -64,9 +64,13 @@ class _Lazy(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "eval"])
+        return sorted([*super().list_commands(ctx), "audit", "eval"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "audit":
+            from api.cli.audit_commands import audit
+
+            return audit
         if cmd_name == "eval":
             from eval.cli import evaluate
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from api import reports
 from api.cli.connection import bearer, checked, connect
 from api.identity import caller_of
+from rag.access.audit_chain import Mark, Verdict
 from rag.bootstrap import open_records
-from rag.errors import NotFound
+from rag.errors import BadInput, NotFound
 from rag.settings import Settings
 
 PAGE = 500
@@ -36,6 +38,21 @@ def refusals(settings: Settings) -> list[dict[str, Any]]:
 def state(settings: Settings) -> dict[str, Any]:
     """Sources and the index's lag, from the catalog alone, so that it can be asked beside a running service."""
     return reports.state(open_records(settings))
+
+
+def audit_verdict(settings: Settings, noted: Sequence[str]) -> Verdict:
+    """Whether the audit is whole, against what this home noted and what somebody kept elsewhere as NUMBER:MAC.
+
+    Raises:
+        BadInput: one of those cannot be read.
+    """
+    marks = []
+    for each in noted:
+        number, _, mac = each.partition(":")
+        if not (number.isascii() and number.isdigit() and len(mac) == len(Mark().mac)):
+            raise BadInput(f"{each!r} is not as `kustos audit head` prints it, NUMBER:MAC")
+        marks.append(Mark(int(number), mac))
+    return open_records(settings).trail.verify(*marks)
 
 
 def explanation(settings: Settings, document: str, who: str) -> dict[str, Any]:

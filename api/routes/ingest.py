@@ -16,8 +16,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.doors import GuardedRoute
-from api.given import TheIngesting, TheKustos
+from api.given import RequestId, TheCaller, TheIngesting, TheKustos
 from ingest.bootstrap import filesystem_source
+from rag.access.audit import Act, Deed
 from rag.errors import BadInput, KustosError
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ class IngestRequest(BaseModel):
 
 
 @router.post("/v1/operator/ingest", summary="Bring a folder's documents and rights up to date")
-def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> StreamingResponse:
+def ingest(
+    body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting, caller: TheCaller, request_id: RequestId
+) -> StreamingResponse:
     """One sync, told as it runs: JSON lines with `event`, the last of them `done` with the report or `failed`.
 
     An empty line means that the sync goes on and has nothing to tell.
@@ -51,6 +54,7 @@ def ingest(body: IngestRequest, kustos: TheKustos, ingesting: TheIngesting) -> S
     path = Path(body.path)
     if not path.is_absolute():
         raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
+    kustos.records.audit.record(Deed(caller.tenant, caller.subject, Act.INGEST, request_id, body.source))
     connector = filesystem_source(kustos.records.settings, body.source, path, cross_mounts=body.cross_mounts)
     told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 

@@ -12,8 +12,9 @@ from fastapi import APIRouter
 
 from api import reports
 from api.doors import GuardedRoute
-from api.given import TheDoors, TheKustos
+from api.given import RequestId, TheCaller, TheDoors, TheKustos
 from api.schemas import ExplainRequest
+from rag.access.audit import Act, Deed
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -31,6 +32,11 @@ def status(kustos: TheKustos) -> dict[str, Any]:
 
 
 @router.post("/v1/operator/explain", summary="Why a person may or may not read a document")
-def explain(body: ExplainRequest, kustos: TheKustos, doors: TheDoors) -> dict[str, Any]:
+def explain(
+    body: ExplainRequest, kustos: TheKustos, doors: TheDoors, caller: TheCaller, request_id: RequestId
+) -> dict[str, Any]:
     """The person is given by his token, verified like any other: an operator cannot make one up."""
-    return reports.explanation(kustos.records.explainer.explain(doors.identity.caller(body.token), body.document))
+    person = doors.identity.caller(body.token)
+    asked = Deed(caller.tenant, caller.subject, Act.EXPLAIN, request_id, body.document, person.subject)
+    kustos.records.audit.record(asked)
+    return reports.explanation(kustos.records.explainer.explain(person, body.document))

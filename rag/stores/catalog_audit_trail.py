@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from rag.access.audit_chain import Entry, Mark, Seal, Verdict, verify
 from rag.stores.audit_notes import Notes
@@ -85,13 +85,22 @@ class AuditTrail:
         return verdict
 
     def entries(self, since_ms: int = 0, until_ms: int | None = None) -> Iterator[Entry]:
-        """Records in their order, from a moment up to another, that one excluded."""
+        """Records in their order, from a moment up to another, that one excluded.
+
+        Read in portions, so that nobody who takes them slowly holds the catalog.
+        """
         statement = select(*_ENTRY).where(audit.c.tenant == self._tenant, audit.c.at_ms >= since_ms)
         if until_ms is not None:
             statement = statement.where(audit.c.at_ms < until_ms)
-        with self._catalog.reading() as connection:
-            for row in _rows(connection, statement.order_by(audit.c.number)):
-                yield Entry(*row)
+        last = 0
+        while True:
+            with self._catalog.reading() as connection:
+                following = statement.where(audit.c.number > last).order_by(audit.c.number).limit(_A_TIME)
+                some = [Entry(*row) for row in connection.execute(following)]
+            yield from some
+            if len(some) < _A_TIME:
+                return
+            last = some[-1].number
 
     def names(self) -> dict[str, str]:
         """Subjects by pseudonym, as far as they are not forgotten."""
@@ -104,9 +113,13 @@ class AuditTrail:
         statement = self._sights().where(audit.c.released.contains(document, autoescape=True))
         return self._seen(statement, lambda sight: sight.document == document)
 
-    def what_saw(self, subject: str) -> list[Sight]:
-        """Every document of which the person was shown something, as far as his name is not forgotten."""
-        return self._seen(self._sights().where(audit_people.c.subject == subject), lambda _: True)
+    def what_saw(self, person: str) -> list[Sight]:
+        """Every document of which the person was shown something, as far as his name is not forgotten.
+
+        Args:
+            person: his subject, or its last part, the id at the identity provider.
+        """
+        return self._seen(self._sights().where(is_person(person)), lambda _: True)
 
     def stale_index(self, since: datetime) -> int:
         """How many candidates the index has proposed since then that the catalog refused; for operators."""
@@ -162,6 +175,11 @@ class AuditTrail:
                     sight = found.setdefault((subject or person, document), Sight(subject or person, document))
                     sight.add(at_ms, version, chunks, json.loads(grants))
         return [each for each in found.values() if wanted(each)]
+
+
+def is_person(person: str) -> ColumnElement[bool]:
+    """Condition that `audit_people` is about the person with this subject, or whose subject ends with this id."""
+    return or_(audit_people.c.subject == person, audit_people.c.subject.endswith(f":user:{person}", autoescape=True))
 
 
 def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:

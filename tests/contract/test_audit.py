@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from rag.access.audit import Act, Action, AuditRecord, Deed, Outcome, Purpose, Released
-from rag.access.audit_chain import Entry, Mark, Seal
+from rag.access.audit_chain import DAY_MS, Entry, Mark, Seal
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.ports import AuditLog
 from rag.stores.audit_notes import Notes, load_secret
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit, KeepText
+from rag.stores.catalog_audit_keeping import AuditKeeping, By
 from rag.stores.catalog_audit_trail import AuditTrail
 from rag.stores.catalog_schema import audit, audit_people, audit_texts
-from tests.audits import TENANT, open_audit, open_trail
+from tests.audits import SEAL, TENANT, open_audit, open_trail
 from tests.fakes import MemoryAudit
 
 ANN, BOB = "kc:r:user:ann", "kc:r:user:bob"
@@ -502,3 +503,95 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
 def test_tv_25_a_key_that_can_be_guessed_is_refused(tmp_path) -> None:
     with pytest.raises(Misconfigured, match="KUSTOS_AUDIT_KEY"):
         load_secret(tmp_path, "changeme")
+
+
+# What may no longer be kept
+
+
+@pytest.fixture
+def keeping(catalog: Catalog, home: Path, trail: AuditTrail) -> AuditKeeping:
+    log = open_audit(catalog, home, clock=lambda: NOW_S + 86_400 * 5)
+    return AuditKeeping(catalog, SEAL, log, trail, TENANT)
+
+
+BY = By("kc:r:user:auditor", "request")
+
+
+def days_of_records(catalog: Catalog, home: Path, number: int = 5) -> None:
+    for day in range(number):
+        open_audit(catalog, home, clock=lambda day=day: NOW_S + 86_400 * day).record(decision(ANN, FINDING))
+
+
+def day_ms(number: int) -> int:
+    return int(NOW_S * 1000) + DAY_MS * number
+
+
+def test_what_is_pruned_is_gone_and_the_chain_begins_at_a_mark_of_ours(catalog, home, trail, keeping) -> None:
+    days_of_records(catalog, home)
+    assert keeping.prune(day_ms(3), BY) == 3
+    verdict = trail.verify()
+    assert (verdict.intact, verdict.begins_after, [each.number for each in trail.entries()]) == (True, 3, [4, 5, 6])
+    assert len(trail.names()) == 3
+    assert keeping.prune(day_ms(3), BY) == 0
+
+
+def test_the_last_record_stays_so_that_the_next_can_follow(catalog, home, trail, keeping) -> None:
+    days_of_records(catalog, home, 2)
+    assert keeping.prune(day_ms(100), BY) == 1
+    days_of_records(catalog, home, 1)
+    assert (trail.verify().intact, trail.verify().begins_after) == (True, 1)
+
+
+def test_a_pruning_that_broke_off_is_finished_by_the_next(catalog, home, trail, keeping, monkeypatch) -> None:
+    days_of_records(catalog, home)
+    monkeypatch.setattr(AuditKeeping, "_remove", lambda *_: 0)
+    keeping.prune(day_ms(3), BY)
+    monkeypatch.undo()
+    assert "are removed" in trail.verify().faults[0].what
+    assert keeping.prune(day_ms(3), BY) == 3
+    assert trail.verify().intact
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "UPDATE audit_chains SET cut_number = 4, cut_mac = (SELECT mac FROM audit WHERE number = 4)",
+        "UPDATE audit_chains SET cut_number = 0, cut_proof = ''",
+        "DELETE FROM audit_chains",
+    ],
+)
+def test_a_mark_of_what_was_removed_cannot_be_moved(catalog, home, trail, keeping, forged) -> None:
+    days_of_records(catalog, home)
+    keeping.prune(day_ms(3), BY)
+    sql(forged)(catalog)
+    sql("DELETE FROM audit WHERE number <= 4")(catalog)
+    assert not trail.verify().intact
+
+
+def test_pruning_does_not_hide_what_was_tampered_with(catalog, home, trail, keeping) -> None:
+    days_of_records(catalog, home)
+    sql("UPDATE audit SET person = 'somebody' WHERE number = 2")(catalog)
+    keeping.prune(day_ms(3), BY)
+    pruned = next(each for each in trail.entries() if each.action == Act.AUDIT_PRUNED)
+    assert json.loads(pruned.detail) == {"before_ms": day_ms(3), "faults": 1, "through": 3}
+
+
+def test_who_is_forgotten_has_no_name_and_no_text_any_more(catalog, home, trail, keeping) -> None:
+    log = open_audit(catalog, home, keep_text=KeepText.QUESTION)
+    for subject in (ANN, BOB):
+        log.record(decision(subject, FINDING))
+    assert keeping.forget("ann", BY) == 1
+    assert set(trail.names().values()) == {BOB, BY.subject}
+    with catalog.reading() as connection:
+        assert connection.execute(select(audit_texts.c.number)).scalars().all() == [2]
+    assert trail.verify().intact
+    log.record(decision(ANN, FINDING))
+    assert [each.times for each in trail.what_saw("ann")] == [1]
+
+
+def test_what_the_settings_promise_is_done_each_day(catalog, home, trail, keeping) -> None:
+    days_of_records(catalog, home)
+    assert keeping.expire(day_ms(5), names_days=2, records_days=0) == 0
+    assert len(trail.names()) == 2
+    assert keeping.expire(day_ms(5), names_days=2, records_days=3) == 2
+    assert (trail.verify().intact, trail.verify().begins_after) == (True, 2)

@@ -20,8 +20,11 @@ BODIES = {
     "/v1/chat/completions": {"model": "text-general", "messages": [{"role": "user", "content": "sales plan"}]},
     "/v1/operator/explain": {"document": PLAN.id, "token": token()},
     "/v1/operator/ingest": {"source": "share", "path": "relative"},  # admitted, then refused: nothing is taken in here
+    "/v1/audit/prune": {"before": "2000-01-01T00:00:00Z"},
+    "/v1/audit/forget": {"person": "nobody"},
     "/demo/token": {"account": "anna"},
 }
+PARAMETERS = {"/v1/audit/who-saw": {"document": PLAN.id}, "/v1/audit/what-saw": {"person": "ann"}}
 CALLERS = {
     "anonymous": {},
     "garbage": {"Authorization": "Bearer garbage"},
@@ -85,7 +88,7 @@ def expected(row: Row, caller: str) -> int:
 
 def request(client: TestClient, row: Row, **options):
     path = row.path.format(name="app.css", document_id=PLAN.id, ordinal="1", number="1")
-    return client.request(row.method, path, json=BODIES.get(row.path), **options)
+    return client.request(row.method, path, json=BODIES.get(row.path), params=PARAMETERS.get(row.path), **options)
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -1,0 +1,147 @@
+"""The commands of `kustos audit`.
+
+What reads the audit, or takes something away, goes through the service with the token of somebody who has the duty
+`auditor`, whoever sits at the machine. Only `verify` and `head` are for its operator: they tell nothing about anybody.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from api.cli.commands import AS, JSON, installed
+from api.cli.output import note, out, plain, print_json, print_table, typed_failures
+
+DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+
+
+@click.group()
+def audit() -> None:
+    """Verify, export and ask the audit: who was shown what, and who did what to Kustos.
+
+    All but verify and head need the duty auditor. Days and times are UTC; each asking is itself recorded.
+    """
+
+
+@audit.command()
+@click.option("--noted", metavar="NUMBER:MAC", multiple=True, help="A head that you kept elsewhere; may be repeated.")
+@JSON
+@typed_failures
+def verify(noted: tuple[str, ...], as_json: bool) -> None:
+    """Check that no record was changed, removed or put in. Exit status 1 if one was."""
+    from api import reports
+    from api.cli.listing import audit_verdict
+
+    verdict = audit_verdict(installed(), noted)
+    if as_json:
+        print_json(reports.verdict(verdict))
+    else:
+        removed = f", {verdict.begins_after} removed before" if verdict.begins_after else ""
+        out.print(f"{verdict.records} records{removed}; head {verdict.head}", markup=False)
+        for fault in verdict.faults:
+            out.print(f"  WRONG at {fault.number}: {plain(fault.what)}", markup=False)
+        note("intact" if verdict.intact else f"NOT INTACT: {verdict.faults_in_all} faults; see docs/audit.md")
+    if not verdict.intact:
+        raise SystemExit(1)
+
+
+@audit.command()
+@typed_failures
+def head() -> None:
+    """Print the last record as NUMBER:MAC, to be kept where nobody can change it."""
+    from rag.bootstrap import open_records
+
+    click.echo(str(open_records(installed()).trail.head()))
+
+
+@audit.command()
+@AS
+@click.option("--since", type=DATE, help="From this day or moment on.")
+@click.option("--until", type=DATE, help="Before this day or moment.")
+@click.option("--names", is_flag=True, help="Names in place of pseudonyms, where they are kept.")
+@typed_failures
+def export(who: str, since: datetime | None, until: datetime | None, names: bool) -> None:
+    """Print records as JSON lines with the fields of OCSF."""
+    from api.cli.connection import bearer, checked, connect
+
+    base, given = installed(), {"since": since, "until": until}
+    parameters = {name: f"{each.isoformat()}Z" for name, each in given.items() if each} | {"names": str(names).lower()}
+    with (
+        connect(base) as client,
+        client.stream("GET", "/v1/audit/events", params=parameters, headers=bearer(base, who)) as reply,
+    ):
+        for line in checked(reply).iter_lines():
+            click.echo(line)
+
+
+@audit.command(name="who-saw")
+@click.argument("document")
+@AS
+@JSON
+@typed_failures
+def who_saw(document: str, who: str, as_json: bool) -> None:
+    """Say who was shown something of DOCUMENT (an id or an address), how often and when."""
+    told = _asked(who, "who-saw", {"document": document})
+    _print(told, "people", "who", f"people saw something of {document}", as_json=as_json)
+
+
+@audit.command(name="what-saw")
+@click.argument("person")
+@AS
+@JSON
+@typed_failures
+def what_saw(person: str, who: str, as_json: bool) -> None:
+    """Say what PERSON (a subject, or its id at the identity provider) was shown."""
+    told = _asked(who, "what-saw", {"person": person})
+    _print(told, "documents", "document", f"documents seen by {person}", as_json=as_json)
+
+
+@audit.command()
+@click.option("--before", type=DATE, required=True, help="Remove records from before this day or moment.")
+@AS
+@typed_failures
+def prune(before: datetime, who: str) -> None:
+    """Remove old records with their texts and names. The chain can still be verified."""
+    click.echo(f"{_done(who, 'prune', {'before': f'{before.isoformat()}Z'})['removed']} records removed")
+
+
+@audit.command()
+@click.argument("person")
+@AS
+@typed_failures
+def forget(person: str, who: str) -> None:
+    """Erase the name of PERSON from the audit; what he did stays, under pseudonyms that nobody can resolve."""
+    click.echo(f"forgotten on {_done(who, 'forget', {'person': person})['days']} days")
+
+
+def _asked(who: str, what: str, parameters: dict[str, str]) -> dict[str, Any]:
+    from api.cli.connection import bearer, checked, connect
+
+    base = installed()
+    with connect(base) as client:
+        reply = client.get(f"/v1/audit/{what}", params=parameters, headers=bearer(base, who))
+        told: dict[str, Any] = checked(reply).json()
+    return told
+
+
+def _done(who: str, what: str, body: dict[str, str]) -> dict[str, Any]:
+    from api.cli.connection import bearer, checked, connect
+
+    base = installed()
+    with connect(base) as client:
+        told: dict[str, Any] = checked(client.post(f"/v1/audit/{what}", json=body, headers=bearer(base, who))).json()
+    return told
+
+
+def _print(told: dict[str, Any], which: str, first: str, title: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+        return
+    columns = (first, "times", "first", "last", "passages", "versions")
+    rows = [
+        [each[first], each["times"], each["first"], each["last"], each["passages"], len(each["versions"])]
+        for each in told[which]
+    ]
+    print_table(f"{len(rows)} {title}", columns, rows)

@@ -1,0 +1,148 @@
+"""Routes for auditors. Each asking is itself recorded, before anything is read.
+
+They read the audit and take away what may no longer be kept; they open no passage. Operators have none of this: who
+runs the service does not also read, or shorten, what was written about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api import reports
+from api.doors import GuardedRoute
+from api.given import RequestId, TheCaller, TheKustos
+from rag.access import ocsf
+from rag.access.audit import Act, Deed
+from rag.access.audit_chain import Mark
+from rag.access.scope import Caller
+from rag.bootstrap import Kustos
+from rag.errors import NotFound
+from rag.stores.catalog_audit_keeping import By
+
+router = APIRouter(route_class=GuardedRoute)
+
+Moment = Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")]
+WRITABLE = r"^[^\x00]*$"
+MARK = r"^[0-9]{1,18}:[0-9a-f]{64}$"
+
+
+class PruneRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"before": "2026-01-01T00:00:00Z"}})
+
+    before: AwareDatetime
+
+
+class ForgetRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"person": "kc:kustos:user:4f0e"}})
+
+    person: str = Field(min_length=1, max_length=400, pattern=WRITABLE)
+
+
+@router.get("/v1/audit/verdict", summary="Whether the chain of records is whole")
+def verdict(
+    kustos: TheKustos,
+    caller: TheCaller,
+    request_id: RequestId,
+    noted: Annotated[str | None, Query(pattern=MARK, description="A head that was kept elsewhere.")] = None,
+) -> dict[str, Any]:
+    """Reads every record. `faults` names the first hundred that do not fit, `head` the last record, to be kept."""
+    _told(kustos, caller, request_id, Act.AUDIT_READ, "verdict")
+    number, _, mac = (noted or str(Mark())).partition(":")
+    return reports.verdict(kustos.records.trail.verify(Mark(int(number), mac)))
+
+
+@router.get("/v1/audit/who-saw", summary="Who was shown something of a document")
+def who_saw(
+    kustos: TheKustos,
+    caller: TheCaller,
+    request_id: RequestId,
+    document: Annotated[
+        str, Query(min_length=1, max_length=4_000, pattern=WRITABLE, description="Its id or its address.")
+    ],
+) -> dict[str, Any]:
+    """People by the first time; under a pseudonym where the name is forgotten."""
+    identifier = document if "/" not in document else kustos.records.status.document_at(document)
+    if identifier is None:
+        raise NotFound(f"there is no document at {document!r}; ask by the id of one that is gone")
+    _told(kustos, caller, request_id, Act.AUDIT_READ, "who-saw", about=identifier)
+    return {
+        "document": identifier,
+        "people": [reports.sight(each) for each in kustos.records.trail.who_saw(identifier)],
+    }
+
+
+@router.get("/v1/audit/what-saw", summary="What a person was shown")
+def what_saw(
+    kustos: TheKustos,
+    caller: TheCaller,
+    request_id: RequestId,
+    person: Annotated[
+        str, Query(min_length=1, max_length=400, pattern=WRITABLE, description="Subject, or id at the provider.")
+    ],
+) -> dict[str, Any]:
+    """Documents by the first time, as far back as the person's name is kept. No titles: auditors read no documents."""
+    _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw", concerning=person)
+    return {"person": person, "documents": [reports.sight(each) for each in kustos.records.trail.what_saw(person)]}
+
+
+@router.get("/v1/audit/events", summary="Records as OCSF events")
+def events(
+    kustos: TheKustos,
+    caller: TheCaller,
+    request_id: RequestId,
+    *,
+    since: Moment = None,
+    until: Moment = None,
+    names: Annotated[bool, Query(description="With names in place of pseudonyms, where they are kept.")] = False,
+) -> StreamingResponse:
+    """JSON lines, one event a record, in order."""
+    _told(kustos, caller, request_id, Act.AUDIT_EXPORTED, "events", names=int(names))
+    known = kustos.records.trail.names() if names else {}
+    found = kustos.records.trail.entries(_ms(since) or 0, _ms(until))
+
+    def lines() -> Iterator[str]:
+        for entry in found:
+            yield json.dumps(ocsf.event(entry, known)) + "\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@router.post("/v1/audit/prune", summary="Remove old records")
+def prune(body: PruneRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> dict[str, int]:
+    """Those of before a moment, with their texts and names. The last record of all stays."""
+    before = min(body.before, datetime.now(UTC))
+    by = By(caller.subject, request_id)
+    return {"removed": kustos.records.keeping.prune(int(before.timestamp() * 1000), by)}
+
+
+@router.post("/v1/audit/forget", summary="Forget a person's name")
+def forget(body: ForgetRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> dict[str, int]:
+    """What he did stays in the chain, under pseudonyms that nobody can resolve any more."""
+    return {"days": kustos.records.keeping.forget(body.person, By(caller.subject, request_id))}
+
+
+def _told(
+    kustos: Kustos,
+    caller: Caller,
+    request_id: str,
+    act: Act,
+    what: str,
+    *,
+    about: str | None = None,
+    concerning: str | None = None,
+    **detail: int,
+) -> None:
+    """Records that somebody asks."""
+    told: dict[str, str | int] = {"what": what, **detail}
+    kustos.records.audit.record(Deed(caller.tenant, caller.subject, act, request_id, about, concerning, told))
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,46 @@
+"""What a running service does by itself, once when it starts and then once a day."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rag.bootstrap import Records
+from rag.errors import KustosError
+
+log = logging.getLogger(__name__)
+
+DAY_S = 86_400.0
+
+
+def keep_audit(records: Records) -> None:
+    """Forgets names and removes records as the settings promise. A failure is logged; the next day tries again."""
+    settings = records.settings
+    try:
+        gone = records.keeping.expire(int(time.time() * 1000), settings.audit_names_days, settings.audit_days)
+    except KustosError as error:
+        log.warning("the audit's old names and records stay for another day: %s", error)
+    else:
+        log.info("%d old records of the audit removed", gone)
+
+
+@contextmanager
+def every_day(work: Callable[[], None]) -> Iterator[None]:
+    """Does `work` on a thread of its own, at once and then each day, for as long as the block lasts."""
+    ended = threading.Event()
+
+    def run() -> None:
+        work()
+        while not ended.wait(DAY_S):
+            work()
+
+    thread = threading.Thread(target=run, name="upkeep", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,172 @@
+"""What auditors ask over HTTP, what that leaves in the audit, and that nobody else gets it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+
+from rag.access.audit_chain import Entry, Seal
+from tests.library import OPERATOR, SALES, Library, Written, open_library, person, token
+
+PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}), title="Secret")
+ANN, AUDITOR = person("ann", groups=["/sales"]), person("aud", duties=["auditor"])
+KEY = {"Authorization": f"Bearer {OPERATOR.key}"}
+SUBJECT = "kc:acme:user:ann"
+
+
+@pytest.fixture
+def library(tmp_path) -> Library:
+    return open_library(tmp_path / "home", PLAN)
+
+
+@pytest.fixture
+def client(library) -> TestClient:
+    return TestClient(library.app(), base_url="http://127.0.0.1")
+
+
+def asked(client: TestClient, path: str, **parameters: object) -> dict:
+    reply = client.get(f"/v1/audit/{path}", params=parameters, headers=AUDITOR)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def exported(client: TestClient, **parameters: object) -> list[dict]:
+    reply = client.get("/v1/audit/events", params=parameters, headers=AUDITOR)
+    assert reply.status_code == 200, reply.text
+    return [json.loads(line) for line in reply.text.splitlines()]
+
+
+def test_who_saw_what_is_answered_from_what_was_released(client) -> None:
+    for _ in range(2):
+        client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    client.get(f"/v1/documents/{PLAN.id}", headers=ANN)
+    client.get(f"/v1/documents/{PLAN.id}", headers=person("bob"))
+    (seen,) = asked(client, "who-saw", document=PLAN.id)["people"]
+    assert (seen["who"], seen["times"], seen["passages"], len(seen["versions"])) == (SUBJECT, 3, 2, 1)
+    assert asked(client, "who-saw", document=PLAN.uri)["people"] == [seen]
+    (same,) = asked(client, "what-saw", person=SUBJECT)["documents"]
+    assert same == seen == asked(client, "what-saw", person="ann")["documents"][0]
+    assert asked(client, "what-saw", person="%")["documents"] == []
+
+
+def test_rm_15_an_auditor_learns_no_title_address_or_text(client) -> None:
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    told = [asked(client, "who-saw", document=PLAN.id), asked(client, "what-saw", person="ann"), exported(client)]
+    assert not [each for each in ("Secret", "hotels", "plan.txt") if each in json.dumps(told)]
+
+
+def test_what_an_auditor_asks_is_recorded_before_it_is_answered(client) -> None:
+    asked(client, "who-saw", document=PLAN.id)
+    asked(client, "what-saw", person=SUBJECT)
+    events = exported(client, names=True)
+    assert [(each["api"]["operation"], each["unmapped"]["detail"]["what"]) for each in events] == [
+        ("audit_read", "who-saw"),
+        ("audit_read", "what-saw"),
+        ("audit_exported", "events"),
+    ]
+    assert {each["actor"]["user"]["uid"] for each in events} == {"kc:acme:user:aud"}
+    assert [each["resources"] for each in events[:2]] == [
+        [{"uid": PLAN.id, "type": "asked for"}],
+        [{"uid": SUBJECT, "type": "person"}],
+    ]
+
+
+def test_an_explanation_and_a_sync_are_recorded_with_who_asked_for_them(client) -> None:
+    olga = person("olga", duties=["operator"])
+    ask = {"document": PLAN.id, "token": token(sub="ann")}
+    assert client.post("/v1/operator/explain", json=ask, headers=olga).status_code == 200
+    client.post("/v1/operator/ingest", json={"source": "share", "path": "/nowhere"}, headers=KEY)
+    explained, begun, _ = exported(client, names=True)
+    assert (explained["actor"]["user"]["uid"], explained["api"]["operation"]) == ("kc:acme:user:olga", "explain")
+    assert {"uid": SUBJECT, "type": "person"} in explained["resources"]
+    assert (begun["actor"]["user"]["uid"], begun["api"]["operation"]) == ("sys:local-operator", "ingest")
+
+
+def test_an_export_names_people_only_where_that_is_asked_for(client) -> None:
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    assert "kc:acme" not in json.dumps(exported(client))
+    assert exported(client, names=True)[0]["actor"]["user"]["uid"] == SUBJECT
+
+
+def test_an_event_has_what_ocsf_requires_of_an_api_activity(client) -> None:
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    event, _ = exported(client)
+    assert (event["class_uid"], event["category_uid"], event["type_uid"]) == (6003, 6, 600302)
+    assert {"activity_id", "severity_id", "time", "metadata", "actor", "api", "src_endpoint"} <= set(event)
+    assert event["metadata"]["version"] == "1.3.0"
+    assert event["resources"][0] | {"version": ""} == {
+        "uid": PLAN.id, "type": "document", "version": "", "data": event["resources"][0]["data"],
+    }  # fmt: skip
+    assert len(event["resources"][0]["data"]["passages"]) == 2
+
+
+def test_an_export_can_be_verified_with_the_key_alone(client, library) -> None:
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    secret = (library.kustos.records.settings.home / "audit" / "key").read_bytes().strip()
+    before = Entry.__dataclass_fields__ and "0" * 64
+    for event in exported(client):
+        before = Seal(secret).mac(before, json.loads(event["raw_data"]))
+        assert before == event["unmapped"]["mac"]
+
+
+def test_a_span_of_time_needs_its_zone(client) -> None:
+    client.get("/v1/documents", headers=ANN)
+    assert exported(client, since="2099-01-01T00:00:00Z") == []
+    assert exported(client, until="2099-01-01T00:00:00+02:00")[0]["api"]["operation"] == "list"
+    assert client.get("/v1/audit/events?since=2026-01-01T00:00:00", headers=AUDITOR).status_code == 422
+
+
+def test_the_verdict_names_what_does_not_fit_and_takes_a_head_that_was_kept(client, library) -> None:
+    first = asked(client, "verdict")
+    assert (first["intact"], first["records"], first["faults"]) == (True, 1, [])
+    assert asked(client, "verdict", noted=first["head"])["intact"]
+    wrong = asked(client, "verdict", noted=f"2:{'0' * 64}")
+    assert [each["number"] for each in wrong["faults"]] == [2]
+    assert client.get("/v1/audit/verdict?noted=1", headers=AUDITOR).status_code == 422
+
+
+def test_old_records_go_and_the_chain_still_fits(client) -> None:
+    for _ in range(5):
+        client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    reply = client.post("/v1/audit/prune", json={"before": "2099-01-01T00:00:00Z"}, headers=AUDITOR)
+    assert reply.json() == {"removed": 4}
+    after = asked(client, "verdict")
+    assert (after["intact"], after["removed_through"], after["records"]) == (True, 4, 3)
+    assert asked(client, "what-saw", person="ann")["documents"][0]["times"] == 1
+    pruned = next(each for each in exported(client) if each["api"]["operation"] == "audit_pruned")
+    assert (pruned["unmapped"]["detail"]["through"], pruned["unmapped"]["detail"]["faults"]) == (4, 0)
+
+
+def test_a_person_is_forgotten_and_the_chain_still_fits(client) -> None:
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    reply = client.post("/v1/audit/forget", json={"person": "ann"}, headers=AUDITOR)
+    assert reply.json() == {"days": 1}
+    assert asked(client, "what-saw", person="ann")["documents"] == []
+    (seen,) = asked(client, "who-saw", document=PLAN.id)["people"]
+    assert "ann" not in seen["who"]
+    assert asked(client, "verdict")["intact"]
+    assert "ann" not in json.dumps(exported(client)[:2])
+
+
+@pytest.mark.parametrize("person", ["", "a\x00b", "\ud800", "x" * 401])
+def test_a_name_that_no_database_takes_is_refused(client, person) -> None:
+    body = json.dumps({"person": person})
+    reply = client.post("/v1/audit/forget", content=body, headers={**AUDITOR, "Content-Type": "application/json"})
+    assert reply.status_code == 422
+    assert client.get("/v1/audit/what-saw", params={"person": person.encode("utf-8", "replace")}, headers=AUDITOR)
+
+
+@pytest.mark.parametrize("path", ["who-saw?document=a/b", "who-saw?document=", "what-saw?person=a%00b"])
+def test_what_is_not_there_is_not_found(client, path) -> None:
+    assert client.get(f"/v1/audit/{path}", headers=AUDITOR).status_code in {404, 422}
+
+
+def test_sa_10_an_operator_reads_nothing_of_the_audit_and_takes_nothing_away(client) -> None:
+    for headers, status in ((person("olga", duties=["operator"]), 403), (KEY, 401)):
+        assert client.get("/v1/audit/events", headers=headers).status_code == status
+        assert (
+            client.post("/v1/audit/prune", json={"before": "2099-01-01T00:00:00Z"}, headers=headers).status_code
+            == status
+        )
