@@ -18,7 +18,7 @@ import httpx
 
 from rag.errors import NotAuthenticated, Unavailable
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
 MAX_BYTES = 256_000
 SCOPE = "openid"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"

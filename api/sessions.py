@@ -37,7 +37,7 @@ LONGEST_S = 36_000
 TOUCH_S = 60
 EARLY_S = 20
 """An access token is renewed so long before it ends."""
-RENEWAL_S = 15
+RENEWAL_S = 10
 """Within which a renewal is done, or another request may try; longer than `api.oidc.TIMEOUT_S`."""
 _LOOK_AGAIN_S = 0.02
 CALLBACK = "/session/callback"

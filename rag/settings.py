@@ -44,6 +44,7 @@ class Settings:
         languages: ISO 639-1 codes expected in documents and questions; the first is the default.
         host, port: where `kustos serve` listens.
         public_name: host name that a TLS proxy on this machine keeps in its requests.
+        url: the service that people's commands ask; empty means that of `home`.
         issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
         clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
         realm: name that qualifies the principals of that issuer.
@@ -76,6 +77,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     public_name: str = ""
+    url: str = ""
     issuer: str = ""
     audience: str = "kustos"
     clients: tuple[str, ...] = ()

@@ -22,12 +22,14 @@ def browser() -> httpx.Client:
     return client
 
 
-def sign_in(client: httpx.Client, address: str, person: str, password: str) -> str:
-    """Opens the address, signs in and agrees to whatever is asked; where Keycloak sends the person in the end."""
+def sign_in(client: httpx.Client, address: str, person: str, password: str, *, agrees: bool = True) -> str:
+    """Opens the address, signs in and agrees, or does not, to what is asked; where Keycloak sends the person then."""
     page = _followed(client, client.get(address), address)
     page = _followed(client, _submitted(client, page, username=person, password=password), address)
     if page.status_code == 200 and 'name="accept"' in page.text:
-        page = _followed(client, _submitted(client, page, accept="Yes"), address)
+        page = _followed(
+            client, _submitted(client, page, **({"accept": "Yes"} if agrees else {"cancel": "No"})), address
+        )
     return page.headers.get("location", str(page.url))
 
 

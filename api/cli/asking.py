@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from api.cli.connection import bearer, checked
+from api.cli.connection import checked, proof
 from api.cli.output import out, plain
 from rag.errors import Unavailable
 from rag.settings import Settings
@@ -36,19 +36,19 @@ def ask(
     client: httpx.Client,
     settings: Settings,
     question: str,
-    who: str,
+    who: str | None,
     model: str = "text-general",
     *,
     on_text: Callable[[str], None] | None = None,
 ) -> Told:
-    """The answer for a sample account; `on_text` gets its pieces as they arrive.
+    """The answer for a sample account, or for who has signed in; `on_text` gets its pieces as they arrive.
 
     Raises:
         KustosError: the service refused, or broke off in the middle.
     """
-    told = Told(question, who)
+    told = Told(question, who or "")
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
-    with client.stream("POST", "/v1/chat/completions", json=body, headers=bearer(settings, who)) as response:
+    with client.stream("POST", "/v1/chat/completions", json=body, headers=proof(settings, who)) as response:
         for line in checked(response).iter_lines():
             if not line.startswith("data: ") or line == "data: [DONE]":
                 continue

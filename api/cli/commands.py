@@ -11,11 +11,13 @@ import click
 from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
+    from api.oidc import Device
     from rag.settings import Settings
 
-AS_HELP = "Sample account to ask as; its token comes from the demo issuer."
+AS_HELP = "Sample account of the demo to ask as, instead of the person who has signed in (kustos login)."
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-AS = click.option("--as", "who", required=True, metavar="WHO", help=AS_HELP)
+AS = click.option("--as", "who", metavar="WHO", help=AS_HELP)
+AS_SAMPLE = click.option("--as", "who", required=True, metavar="WHO", help="Sample account of the demo.")
 
 
 def settings() -> Settings:
@@ -52,6 +54,16 @@ def installed() -> Settings:
         f"there is no Kustos installation in {base.home.absolute()}; say where it is with KUSTOS_HOME, "
         "or begin one with: kustos ingest FOLDER --source NAME (or kustos demo)"
     )
+
+
+def asked() -> Settings:
+    """Settings for a command that asks a service: one elsewhere, or that of an installation here.
+
+    Raises:
+        Misconfigured: there is neither.
+    """
+    base = settings()
+    return base if base.url else installed()
 
 
 class _Lazy(click.Group):
@@ -92,6 +104,10 @@ def kustos(context: click.Context) -> None:
       export KUSTOS_HOME=~/kustos-share
       kustos ingest /srv/share --source share     take in a folder with its rights
       kustos status                               what is there, what could not be read
+    \b
+    Ask as yourself, where Keycloak knows you (KUSTOS_ISSUER; for a service elsewhere also KUSTOS_URL):
+      kustos login                                a code to confirm in your browser
+      kustos ask "How many days of leave do I have?"
 
     Settings come from the environment as KUSTOS_...; data lives in the folder KUSTOS_HOME (.kustos).
     Exit status is 0, 1 for a failure, 2 for wrong usage. Data goes to stdout, everything else to stderr.
@@ -171,19 +187,19 @@ def ingest(  # noqa: PLR0913  the options of a command, each by its name
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages at most.")
 @JSON
 @typed_failures
-def search(text: str, who: str, limit: int, as_json: bool) -> None:
-    """Show the passages that answer TEXT best, of those that WHO may read."""
-    from api.cli.connection import bearer, checked, connect
+def search(text: str, who: str | None, limit: int, as_json: bool) -> None:
+    """Show the passages that answer TEXT best, of those that you, or WHO, may read."""
+    from api.cli.connection import checked, proof, reach
 
-    base = installed()
-    headers = bearer(base, who)
-    with connect(base) as client:
+    base = asked()
+    headers = proof(base, who)
+    with reach(base) as client:
         found = checked(client.post("/v1/search", json={"query": text, "limit": limit}, headers=headers)).json()
     if as_json:
         print_json(found)
         return
     rows = [[each["rank"], each["title"], each["page"] or "", each["text"][:300]] for each in found["passages"]]
-    print_table(f"{len(rows)} passages for {who}", ("", "document", "page", "passage"), rows)
+    print_table(f"{len(rows)} passages for {who or 'you'}", ("", "document", "page", "passage"), rows)
 
 
 @kustos.command()
@@ -194,14 +210,14 @@ def search(text: str, who: str, limit: int, as_json: bool) -> None:
 )
 @JSON
 @typed_failures
-def ask(text: str, who: str, model: str, as_json: bool) -> None:
-    """Answer TEXT from what WHO may read, with numbered citations."""
+def ask(text: str, who: str | None, model: str, as_json: bool) -> None:
+    """Answer TEXT from what you, or WHO, may read, with numbered citations."""
     from api.cli.asking import ask as put
     from api.cli.asking import print_citations
-    from api.cli.connection import connect
+    from api.cli.connection import reach
 
-    base = installed()
-    with connect(base) as client:
+    base = asked()
+    with reach(base) as client:
         answer = put(
             client,
             base,
@@ -218,28 +234,28 @@ def ask(text: str, who: str, model: str, as_json: bool) -> None:
 
 
 @kustos.command()
-@click.option("--as", "who", metavar="WHO", help=AS_HELP)
+@AS
 @click.option("--refused", is_flag=True, help="Show instead what could not be read whole, and why; for operators.")
 @JSON
 @typed_failures
 def documents(who: str | None, refused: bool, as_json: bool) -> None:
-    """List the documents that WHO may read, or those that could not be read or not whole."""
+    """List the documents that you, or WHO, may read, or those that could not be read or not whole."""
     from api.cli import listing
 
-    if refused == (who is not None):
+    if refused and who:
         raise click.UsageError("give either --as WHO or --refused")
-    rows = listing.refusals(installed()) if who is None else listing.readable(installed(), who)
+    rows = listing.refusals(installed()) if refused else listing.readable(asked(), who)
     if as_json:
         print_json({"refused" if refused else "documents": rows})
         return
     columns = ("uri", "reason", "detail", "advice") if refused else ("id", "title", "source", "passages")
-    title = f"{len(rows)} documents " + ("could not be read, or not whole" if refused else f"for {who}")
+    title = f"{len(rows)} documents " + ("could not be read, or not whole" if refused else f"for {who or 'you'}")
     print_table(title, columns, [[row[column] for column in columns] for row in rows])
 
 
 @kustos.command()
 @click.argument("document")
-@AS
+@AS_SAMPLE
 @JSON
 @typed_failures
 def explain(document: str, who: str, as_json: bool) -> None:
@@ -322,12 +338,52 @@ def doctor(realm: Path | None, as_json: bool) -> None:
 @AS
 @JSON
 @typed_failures
-def token(who: str, as_json: bool) -> None:
-    """Print a short-lived token for a sample account, for use with curl or an OpenAI client."""
-    from api.cli.connection import bearer
+def token(who: str | None, as_json: bool) -> None:
+    """Print a short-lived token of yours, or of WHO, for use with curl or an OpenAI client."""
+    from api.cli.connection import proof
 
-    value = bearer(installed(), who)["Authorization"].removeprefix("Bearer ")
+    value = proof(installed() if who else settings(), who)["Authorization"].removeprefix("Bearer ")
     print_json({"token": value}) if as_json else click.echo(value)
+
+
+@kustos.command()
+@typed_failures
+def login() -> None:
+    """Sign in as yourself, for search, ask, documents and token.
+
+    \b
+    Prints an address and a code. Open the address in any browser, on this machine or another,
+    see that the code there is the same, and sign in as usual. Then:
+      kustos ask "How much may a hotel cost?"     what you may read, at this moment
+      kustos token                                a token for curl or an OpenAI client
+      kustos logout                               when you are done
+
+    KUSTOS_ISSUER names your identity provider, KUSTOS_URL a service that is elsewhere. What proves who you are is kept
+    in ~/.config/kustos/sign-in, which only you can read, and is renewed by itself as long as you use it.
+    """
+    from api.cli.signed_in import SignedIn
+
+    person = SignedIn.at(settings())
+
+    def show(device: Device) -> None:
+        err.print("To sign in, open", plain(device.address_with_code), markup=False, soft_wrap=True)
+        err.print(f"and see that the code there is {plain(device.user_code)}", markup=False)
+        note(f"Waiting for you, {device.expires_in // 60} minutes at most. Ctrl-C gives up.")
+
+    name = person.sign_in(show)
+    note(f"Signed in as {name}." if name else "Signed in.")
+
+
+@kustos.command()
+@typed_failures
+def logout() -> None:
+    """Sign out: revoke the tokens of kustos login at the identity provider, and forget them here.
+
+    Whoever is signed in in a browser stays so.
+    """
+    from api.cli.signed_in import SignedIn
+
+    note("Signed out." if SignedIn.at(settings()).sign_out() else "You were not signed in.")
 
 
 @kustos.command()

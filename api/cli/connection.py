@@ -1,9 +1,10 @@
 """How a command reaches Kustos.
 
 Passages and answers come over HTTP only, and only with a verified token, whether a service runs or not: search, ask,
-documents --as. So do syncs (ingest, demo). If a service holds this home, the command talks to it. If none does, the
+documents. So do syncs (ingest, demo). If a service holds this home, the command talks to it. If none does, the
 command is the service for as long as it runs, on a private socket that nobody else can reach. So the command line can
-show nobody a passage that the API would not.
+show nobody a passage that the API would not. What people ask may also go to a service elsewhere, at KUSTOS_URL; what
+needs the operator's key never does.
 
 What operators ask about an installation goes to the files of this home, which are the operator's own, and shows no
 passage: status, explain, documents --refused, doctor and models. `ingest --rebuild` opens catalog and index itself; a
@@ -13,6 +14,7 @@ service of this home must not run beside it where the index is embedded, and has
 from __future__ import annotations
 
 import json
+import ssl
 import tempfile
 import threading
 import time
@@ -20,12 +22,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
 
+from api.cli.signed_in import SignedIn
 from api.demo_issuer import DemoIssuer
 from api.local_operator import LocalOperator
+from api.loopback import is_loopback
 from api.service import open_service
 from rag.errors import BadInput, KustosError, Misconfigured, NotAuthenticated, NotFound, Unavailable
 from rag.settings import Settings
@@ -71,6 +76,36 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
             thread.join()
 
 
+@contextmanager
+def reach(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the service that people ask: the one at KUSTOS_URL, or that of this home.
+
+    Raises:
+        Misconfigured: tokens would not be safe on the way to KUSTOS_URL.
+        KustosError: as `connect`.
+    """
+    if not settings.url:
+        with connect(settings) as client:
+            yield client
+        return
+    url = urlsplit(settings.url)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+        raise Misconfigured(f"KUSTOS_URL={settings.url} must begin with https://, or name this machine")
+    trusted = ssl.create_default_context()
+    with httpx.Client(base_url=settings.url, timeout=ANSWER_TIMEOUT_S, trust_env=False, verify=trusted) as client:
+        yield client
+
+
+def proof(settings: Settings, who: str | None) -> dict[str, str]:
+    """Header of the sample account `who`; of the person who has signed in, where none is named.
+
+    Raises:
+        NotAuthenticated: nobody has signed in, or the sign-in has ended.
+        Misconfigured, NotFound, Unavailable: as `bearer` and `SignedIn.token`.
+    """
+    return bearer(settings, who) if who else {"Authorization": f"Bearer {SignedIn.at(settings).token()}"}
+
+
 def bearer(settings: Settings, who: str) -> dict[str, str]:
     """Header with a token for a sample account, from the demo issuer and no other.
 
@@ -82,8 +117,8 @@ def bearer(settings: Settings, who: str) -> dict[str, str]:
     if issuer is None:
         raise Misconfigured(
             f"--as works with the sample accounts of the demo issuer only, and {settings.home} has none. Your own "
-            "documents are asked through `kustos serve`, by people whom your identity provider knows: set "
-            "KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/api.md). To try things out: "
+            "documents are read by people whom your identity provider knows: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and "
+            "KUSTOS_REALM (docs/keycloak.md), sign in with `kustos login`, and leave --as out. To try things out: "
             "KUSTOS_HOME=FOLDER kustos demo --once"
         )
     return {"Authorization": f"Bearer {issuer.token(who)}"}
@@ -103,7 +138,11 @@ def checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     response.read()
-    kinds: dict[int, type[KustosError]] = {401: NotAuthenticated, 404: NotFound, 503: Unavailable}
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise NotAuthenticated(
+            "the service does not accept this sign-in, and its log says why; sign in again with: kustos login"
+        )
+    kinds: dict[int, type[KustosError]] = {404: NotFound, 503: Unavailable}
     kind = kinds.get(response.status_code, BadInput if response.status_code < 500 else KustosError)
     raise kind(_message(response))
 

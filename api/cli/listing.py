@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api import reports
-from api.cli.connection import bearer, checked, connect
+from api.cli.connection import bearer, checked, proof, reach
 from api.identity import caller_of
 from rag.access.audit_chain import Mark, Verdict
 from rag.bootstrap import open_records
@@ -16,11 +16,11 @@ from rag.settings import Settings
 PAGE = 500
 
 
-def readable(settings: Settings, who: str) -> list[dict[str, Any]]:
-    """Every document that a sample account may read, by address."""
+def readable(settings: Settings, who: str | None) -> list[dict[str, Any]]:
+    """Every document that a sample account, or who has signed in, may read, by address."""
     found: list[dict[str, Any]] = []
-    headers = bearer(settings, who)
-    with connect(settings) as client:
+    headers = proof(settings, who)
+    with reach(settings) as client:
         while True:
             after = found[-1]["source"] if found else ""
             reply = checked(client.get("/v1/documents", params={"after": after, "limit": PAGE}, headers=headers))

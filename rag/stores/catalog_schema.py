@@ -221,9 +221,7 @@ cursors = Table(
     Column("connector", String(40), nullable=False),
     Column("root", Text, nullable=False),
     Column("cursor", Text, nullable=False),
-    Column(
-        "applied", String(64), nullable=False
-    ),  # which listing left no work; empty where some may be left
+    Column("applied", String(64), nullable=False),  # which listing left no work; empty where some may be left
     Column("completed_at", DateTime(timezone=True)),  # none until the first sync is complete
 )
 

@@ -147,14 +147,15 @@ def test_models_name_the_command_that_fetches_them(demo) -> None:
 FAILURES = [
     (["search", "x", "--as", "nobody-of-that-name"], 1, "there is no sample account"),
     (["search", "  ", "--as", "anna"], 1, "empty"),
-    (["search", "x"], 2, "--as"),
+    (["search", "x"], 1, "--as WHO"),
     (["ask", "x", "--as", "anna", "--model", "gpt-9"], 1, "no model"),
     (["explain", "file://hansekai/nothing.txt", "--as", "anna"], 1, "no document"),
     (["ingest", "/nowhere", "--source", "x"], 2, "does not exist"),
     (["ingest", "examples/company"], 2, "--source"),
     (["ingest", "examples/company", "--source", "a share"], 2, "cannot be the name of a source"),
     (["ingest", "examples/company/Personal", "--source", "hansekai"], 1, "--moved"),
-    (["documents"], 2, "--as"),
+    (["documents"], 1, "--as WHO"),
+    (["documents", "--refused", "--as", "anna"], 2, "either"),
     (["nonsense"], 2, "No such command"),
 ]
 

@@ -37,6 +37,8 @@ kustos_access: 1
 realm: hansekai
 allow: [{group: %s}]
 """
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # with its challenge from RFC 7636, appendix B
+PROOF = {"code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256"}
 OF_EVERY_ACCOUNT = {
     principals.group(QUALIFIER, "/accounts"),
     principals.realm_role(QUALIFIER, "offline_access"),
@@ -301,14 +303,14 @@ def test_a_sign_in_without_pkce_is_sent_back(realm: KeycloakRealm) -> None:
 
 def sign_in_page(realm: KeycloakRealm, **more: str) -> httpx.Response:
     asked = {"client_id": "kustos-page", "response_type": "code", "scope": "openid", "state": "s"}
-    proof = {"code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256"}
-    parameters = {key: value for key, value in {**asked, **proof, **more}.items() if value}
+    parameters = {key: value for key, value in {**asked, **PROOF, **more}.items() if value}
     return httpx.get(f"{realm.issuer}/protocol/openid-connect/auth", params=parameters, trust_env=False)
 
 
 def test_the_device_flow_begins_for_the_command_line_alone(realm: KeycloakRealm) -> None:
     address = f"{realm.issuer}/protocol/openid-connect/auth/device"
-    begun = httpx.post(address, data={"client_id": "kustos-cli"}, trust_env=False)
+    assert httpx.post(address, data={"client_id": "kustos-cli"}, trust_env=False).status_code == 400  # without PKCE
+    begun = httpx.post(address, data={"client_id": "kustos-cli", **PROOF}, trust_env=False)
     assert begun.status_code == 200
     assert {"device_code", "user_code", "verification_uri"} <= set(begun.json())
     secret = realm.secret("kustos-page") or ""
@@ -321,11 +323,13 @@ def test_a_person_signs_in_on_the_command_line_by_a_code_that_he_confirms(
 ) -> None:
     person = realm.person(roles=["mitarbeiter"])
     with browser() as client:
-        begun = client.post(f"{realm.issuer}/protocol/openid-connect/auth/device", data={"client_id": "kustos-cli"})
+        address = f"{realm.issuer}/protocol/openid-connect/auth/device"
+        begun = client.post(address, data={"client_id": "kustos-cli", **PROOF})
         device = {
             "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
             "device_code": begun.json()["device_code"],
             "client_id": "kustos-cli",
+            "code_verifier": VERIFIER,
         }
         sign_in(client, begun.json()["verification_uri_complete"], person, realm.password(person))
         reply = client.post(f"{realm.issuer}/protocol/openid-connect/token", data=device)
