@@ -20,10 +20,10 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
-from api.local_operator import replace_private
 from api.loopback import is_loopback
 from api.oidc import Client, Device, Refused, Tokens, challenge
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
+from rag.private_files import replace_private
 from rag.settings import Settings
 
 CLIENT = "kustos-cli"
