@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test services security check bench fmt lock clean
+.PHONY: help setup run test services security check bench revocation fmt lock clean
 
 help:  ## This list
 	@echo "Kustos answers questions from your own documents and shows each person only what that person may read."
@@ -48,6 +48,9 @@ check: setup  ## Style, types, import contracts, documentation
 
 bench: setup  ## Search, ingest and revocation against the bare engine; writes build/bench.json
 	@$(BIN)/python -m eval.bench
+
+revocation: setup  ## How long what is taken away may still be read; writes docs/revocation.md (needs make services)
+	@$(BIN)/python -m tests.services.with_keycloak $(BIN)/kustos eval revocation --write docs/revocation.md
 
 fmt: setup  ## Put every file into the house format
 	@$(BIN)/ruff check --fix .

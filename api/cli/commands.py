@@ -84,8 +84,10 @@ class _Lazy(click.Group):
 
             return audit
         if cmd_name == "eval":
+            from api.cli.revocation import revocation
             from eval.cli import evaluate
 
+            evaluate.add_command(revocation)
             return evaluate
         return super().get_command(ctx, cmd_name)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.errors import NotAuthenticated, Unavailable
 from rag.settings import Settings
+from tests.integration.conftest import MODEL, NO_MODEL, CommandLine
 from tests.keycloak_realm import QUALIFIER, KeycloakRealm
 
 LEADERS = principals.group(QUALIFIER, "/leitung")
@@ -191,3 +194,22 @@ def another_key(realm: KeycloakRealm) -> Iterator[None]:
             admin.update_component(each["id"], {**each, "config": on})
         (extra,) = [each for each in admin.get_components({"name": "another"}) if each["name"] == "another"]
         admin.delete_component(extra["id"])
+
+
+@pytest.mark.skipif(not MODEL.is_dir(), reason=NO_MODEL)
+def test_rc_09_the_command_takes_everything_away_and_each_time_the_first_request_obeys(
+    realm: KeycloakRealm, tmp_path: Path
+) -> None:
+    command_line, server = CommandLine(tmp_path / "home"), realm.server
+    ran = command_line.run(
+        "eval", "revocation", "--times", "2", "--freshness", "0", "--json", "--keycloak", server.url,
+        KEYCLOAK_ADMIN_PASSWORD=server.password,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    bounds = json.loads(ran.stdout)
+    assert {each["removal"] for each in bounds} >= {
+        "membership of a group", "role", "part of a composite role", "session", "account", "key that signed the token",
+        "right at the source, from the end of its sync",
+    }  # fmt: skip
+    assert {(each["times"], each["freshness_s"]) for each in bounds} == {(2, 0.0)}
+    assert not [each for each in realm.admin.get_realms() if each["realm"].startswith("kustos-trial")]
