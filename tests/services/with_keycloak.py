@@ -21,7 +21,7 @@ def main(command: Sequence[str]) -> int:
             about = {"KEYCLOAK_URL": server.url, "KEYCLOAK_ADMIN_PASSWORD": server.password}
             return subprocess.run(command, env={**os.environ, **about}, check=False).returncode
     except Missing as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
 
 

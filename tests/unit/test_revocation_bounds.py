@@ -68,7 +68,7 @@ def test_where_an_answer_holds_what_all_lose_is_taken_once_and_after_all_have_re
     fake = Fake(lags=1)
     bound = measure(fake.removal(fake.take_all, Manner.TOGETHER), 30.0, 3)
     assert fake.log.count(("take all", 0)) == 1
-    assert {each for each in fake.log[:3]} == {("reads", 0), ("reads", 1), ("reads", 2)}
+    assert set(fake.log[:3]) == {("reads", 0), ("reads", 1), ("reads", 2)}
     assert len(bound.lags_s) == 3
     assert min(bound.lags_s) >= eval.revocation.POLL_S
 
