@@ -23,7 +23,7 @@ from ingest.progress import Silent, SyncProgress
 from ingest.read_ahead import ReadAhead
 from ingest.reading import DocumentReader
 from rag.access.acl import Acl
-from rag.documents import Chunk, IndexPoint, acl_id
+from rag.documents import Chunk, IndexPoint, SparseVector, acl_id
 from rag.errors import BadInput, ModelUnavailable, RefusalReason, Unavailable
 from rag.ports import ChunkWriter, Embedder, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
@@ -191,7 +191,8 @@ class Ingestion:
                 ((chunk, about.source, about.acl_id, places[about.acl_id]) for about, chunk in fresh),
                 on_embedded,
             )
-        self._catalog.commit(versions)
+        chunks = [chunk for each in families for chunk in each.chunks]
+        self._catalog.commit(versions, {each.id: self._terms(each).indices for each in chunks})
         return len(fresh)
 
     def follow(self) -> None:
@@ -210,9 +211,18 @@ class Ingestion:
 
     def rebuild(self, on_embedded: OnProgress | None = None) -> int:
         """Fills an empty index from the catalog, without touching the sources. Returns passages written."""
-        number = self._write_points(self._catalog.everything(), on_embedded)
+        number = self._write_points(self._counted_anew(), on_embedded)
         self._index.settle()
         return number
+
+    def _counted_anew(self) -> Iterator[tuple[Chunk, str, str, Acl]]:
+        """Everything in the catalog; its terms are counted as the lexical index will have them."""
+        for batch in _batches(self._catalog.everything(), POINTS_A_WRITE):
+            self._catalog.recount({chunk.id: self._terms(chunk).indices for chunk, *_ in batch})
+            yield from batch
+
+    def _terms(self, chunk: Chunk) -> SparseVector:
+        return self._lexical.document(chunk.indexed_text, chunk.language)
 
     def _refuse_another_root(self, source: str, root: str) -> None:
         before = self._catalog.root(source)
@@ -349,7 +359,7 @@ class Ingestion:
                         allow=tuple(sorted(acl.allow)),
                         deny=tuple(sorted(acl.deny)),
                         dense=tuple(vector.tolist()),
-                        lexical=self._lexical.document(chunk.indexed_text, chunk.language),
+                        lexical=self._terms(chunk),
                     )
                     for (chunk, source, place, acl), vector in zip(batch, vectors, strict=True)
                 ]

@@ -164,6 +164,10 @@ class Passage:
     rank: int
 
 
+WEIGHT_STEP = 2.0**-9
+"""Term weights of passages are multiples of this, so that sums of them need no rounding (rag.access.term_weights)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SparseVector:
     """Term ids and weights, `uint32[n]` and `float32[n]`, in increasing order of ids."""
@@ -228,7 +232,7 @@ class IndexProfile:
     query_prefix: str
     document_prefix: str
     sha256: str
-    schema: int = 1
+    schema: int = 2
 
     def fingerprint(self) -> str:
         """16 hex digits that differ for profiles that differ; names the index."""

@@ -70,7 +70,7 @@ class Embedder(Protocol):
 
 
 class LexicalEncoder(Protocol):
-    """BM25 term weights by language. IDF is not in them: the index applies it over what the caller may read."""
+    """BM25 term weights by language, in steps of `WEIGHT_STEP`. IDF is not in them: the gate puts it into questions."""
 
     def document(self, text: str, language: str) -> SparseVector:
         """Term weights of a chunk; `language` (ISO 639-1) chooses stemmer and stop words."""
@@ -92,8 +92,9 @@ class ChunkReader(Protocol):
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
         """The best chunks of each leg that `scope` may read, at most `limit` a leg, best first, without duplicates.
 
-        The scope is a filter inside the query, in the outer query and in every prefetch. IDF is taken over what the
-        scope may read. The order is by leg score, equal ones by chunk id; fusing the legs is the caller's work.
+        The scope is a filter inside the query, in the outer query and in every prefetch. A lexical score is the plain
+        sum of products of weights; IDF is in the question's. The order is by leg score, equal ones by chunk id; fusing
+        the legs is the caller's work.
 
         A leg is shorter than `limit` only where nothing more is on it, whatever scores are equal: the gate asks deeper
         until then.
@@ -141,6 +142,15 @@ class Stored:
     chunk: Chunk | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GoverningPlace:
+    """A place that rights come from: its id, the number under which its terms are counted, and its ACL."""
+
+    id: str
+    number: int
+    acl: Acl
+
+
 class Authority(Protocol):
     """The catalog as the gate sees it: current state by id, within one tenant, each row with its ACL.
 
@@ -162,6 +172,15 @@ class Authority(Protocol):
 
     def acls(self, tenant: str) -> Mapping[str, Acl]:
         """Every governing place of a tenant that has documents, with its ACL."""
+
+    def rights_revision(self, tenant: str) -> int:
+        """Grows with every change of the tenant's governing places; 0 before the first."""
+
+    def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
+        """Every governing place of a tenant, with documents or without, and the revision at which they are so."""
+
+    def term_counts(self, places: Sequence[int], terms: Sequence[int]) -> tuple[int, Mapping[int, int]]:
+        """How many passages the places with these numbers have, and how many of them hold each term."""
 
     def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: Position, limit: int) -> Sequence[Document]:
         """Documents under any of `acl_ids` in order of their position, beginning behind `after`."""

@@ -5,7 +5,6 @@ The index really filters, by `permits` and the scope, so that a test over these 
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections import Counter
@@ -103,7 +102,7 @@ class MemoryIndex:
             raise StoreUnavailable("the index does not answer: disk /srv/index is gone")
         readable = [each for each in self.stored.values() if _readable(scope, each) and _fits(question, each)]
         dense = _best(readable, lambda point: _dot(question.dense, point), limit)
-        lexical = _best(readable, _bm25(question.lexical, readable), limit)
+        lexical = _best(readable, _products(question.lexical), limit)
         return [Candidate(each, dense.get(each), lexical.get(each)) for each in {**dense, **lexical}]
 
     def upsert(self, points: Sequence[IndexPoint]) -> None:
@@ -149,16 +148,14 @@ def _dot(question: tuple[float, ...] | None, point: IndexPoint) -> float | None:
     return None if question is None else float(np.dot(question, point.dense))
 
 
-def _bm25(question: SparseVector | None, readable: Sequence[IndexPoint]) -> Callable[[IndexPoint], float | None]:
-    """Scores with IDF over what is readable, and None for points without any of the terms."""
-    terms = set(question.indices) if question else set()
-    frequency = Counter(term for point in readable for term in point.lexical.indices if term in terms)
+def _products(question: SparseVector | None) -> Callable[[IndexPoint], float | None]:
+    """The sum of products of weights, and None for points without any of the terms."""
+    asked = dict(zip(question.indices, question.values, strict=True)) if question else {}
 
     def score(point: IndexPoint) -> float | None:
         weights = dict(zip(point.lexical.indices, point.lexical.values, strict=True))
-        found = terms & set(weights)
-        idf = {term: math.log(1 + (len(readable) - frequency[term] + 0.5) / (frequency[term] + 0.5)) for term in found}
-        return sum(idf[term] * weights[term] for term in found) if found else None
+        found = asked.keys() & weights.keys()
+        return sum(asked[term] * weights[term] for term in found) if found else None
 
     return score
 

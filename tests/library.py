@@ -82,8 +82,10 @@ class Library:
         writer.set_places(SOURCE, [Place(each.name, Acl(each.allow, each.deny), each.name) for each in documents])
         for each in documents:
             document, chunks = _document(each), _chunks(each)
-            writer.commit([NewVersion(document, each.name, "1", chunks)])
-            self.index.upsert([_point(document, each, chunk) for chunk in chunks])
+            points = [_point(document, each, chunk) for chunk in chunks]
+            terms = {point.chunk_id: point.lexical.indices for point in points}
+            writer.commit([NewVersion(document, each.name, "1", chunks)], terms)
+            self.index.upsert(points)
 
     def regrant(self, document: Written, acl: Acl) -> None:
         """Changes rights in the catalog alone: the index still shows the old ones."""

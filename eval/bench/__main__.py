@@ -55,7 +55,8 @@ def _load(what: str, documents: Iterator[Written], *destinations: Write) -> None
 
 def _write(kustos: Kustos, documents: list[Written]) -> None:
     kustos.index_writer.upsert([point for each in documents for point in each.points])
-    kustos.records.writer.commit([each.version for each in documents])
+    terms = {point.chunk_id: point.lexical.indices for each in documents for point in each.points}
+    kustos.records.writer.commit([each.version for each in documents], terms)
 
 
 PARTS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {

@@ -17,7 +17,17 @@ from rag.access import principals
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal
 from rag.access.scope import Caller
-from rag.documents import Chunk, Document, IndexPoint, Question, SparseVector, acl_id, chunk_id, document_id
+from rag.documents import (
+    WEIGHT_STEP,
+    Chunk,
+    Document,
+    IndexPoint,
+    Question,
+    SparseVector,
+    acl_id,
+    chunk_id,
+    document_id,
+)
 from rag.ports import Vectors
 from rag.stores.catalog_writing import NewVersion, Place
 
@@ -127,7 +137,7 @@ class Company:
     def _terms(self, random: Generator, number: int, *, weighted: bool) -> SparseVector:
         """Distinct terms by Zipf's law; weights as BM25 gives them to a chunk, or 1 as in a question."""
         terms = np.unique(self._drawn(random, number))
-        weights = random.uniform(0.6, 1.8, len(terms)) if weighted else np.ones(len(terms))
+        weights = _in_steps(random.uniform(0.6, 1.8, len(terms))) if weighted else np.ones(len(terms))
         return SparseVector(tuple(terms.tolist()), tuple(weights.tolist()))
 
     def _text(self, random: Generator) -> str:
@@ -222,6 +232,10 @@ def _chunk(document: str, at: int, text: str) -> Chunk:
 
 def _word(random: Generator) -> str:
     return "".join(random.choice(list("abcdefghiklmnoprstuwz"), size=int(random.integers(3, 9))))
+
+
+def _in_steps(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(weights / WEIGHT_STEP) * WEIGHT_STEP
 
 
 def _normalised(vectors: NDArray[np.float64]) -> Vectors:

@@ -12,13 +12,14 @@ Each release and each refusal is written to the audit log first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, Released, principals_hash
 from rag.access.directory import Directory
 from rag.access.scope import AccessScope, Caller
+from rag.access.term_weights import TermWeights
 from rag.documents import Candidate, Document, Passage, Position, Question
 from rag.errors import NotFound
 from rag.ports import AuditLog, Authority, ChunkReader, Stored
@@ -40,6 +41,7 @@ class Gate:
     def __init__(self, reader: ChunkReader, authority: Authority, directory: Directory, audit: AuditLog) -> None:
         self._reader = reader
         self._authority = authority
+        self._weights = TermWeights(authority)
         self._directory = directory
         self._audit = audit
 
@@ -65,7 +67,9 @@ class Gate:
             BadFilter: the question narrows by an unknown field.
             StoreUnavailable: index or catalog does not answer.
         """
-        stale = 0
+        stale, wanted = 0, depth
+        if question.lexical and question.lexical.indices:
+            question = replace(question, lexical=self._weights.weighed(scope, question.lexical))
         for _ in range(MAX_ROUNDS):
             proposed = self._reader.candidates(scope, question, depth)
             governing = self._authority.governing(scope.tenant, [each.chunk_id for each in proposed])
@@ -89,7 +93,7 @@ class Gate:
             # number of closed places: where many were closed one by one, there are more behind.
             scope = scope.excluding(closed)
             depth += deeper + len(closed)
-        return Confirmed(tuple(permitted), stale)
+        return Confirmed(_best(permitted, wanted), stale)
 
     def release(self, scope: AccessScope, chunk_ids: Sequence[str], purpose: Purpose, stale: int = 0) -> list[Passage]:
         """The passages behind `chunk_ids`, in that order and ranked from 1, as far as the caller may read them now.
@@ -202,6 +206,20 @@ class Gate:
                 texts=texts,
             )
         )
+
+
+def _best(permitted: Sequence[Candidate], depth: int) -> tuple[Candidate, ...]:
+    """The best `depth` of each leg: what would have come if the index had nothing in between that is not permitted."""
+    dense = _leg({each.chunk_id: each.dense for each in permitted}, depth)
+    lexical = _leg({each.chunk_id: each.lexical for each in permitted}, depth)
+    languages = {each.chunk_id: each.language for each in permitted}
+    best = dict.fromkeys([*dense, *lexical])
+    return tuple(Candidate(each, dense.get(each), lexical.get(each), languages[each]) for each in best)
+
+
+def _leg(scores: Mapping[str, float | None], depth: int) -> Mapping[str, float]:
+    found = [(-score, chunk_id) for chunk_id, score in scores.items() if score is not None]
+    return {chunk_id: -score for score, chunk_id in sorted(found)[:depth]}
 
 
 def _permitted(scope: AccessScope, stored: Iterable[Stored]) -> list[Stored]:

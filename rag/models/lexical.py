@@ -2,7 +2,8 @@
 
 A passage's weights depend on that passage alone: term ids are hashes, so there is no vocabulary, and the average length
 in BM25's formula is a constant (the engine's 256 terms), because the true average over all documents would let a caller
-feel those that he may not read. IDF is not in the weights: the index applies it over what the caller may read.
+feel those that he may not read. IDF is not in the weights: the gate puts it into the question, counted over what the
+caller may read. Weights come in steps of 1/512, so that sums of them are exact in whatever order they are added.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from qdrant_edge import Bm25, Bm25Config, DisabledStemmer, StopwordsSet
 
-from rag.documents import SparseVector
+from rag.documents import WEIGHT_STEP, SparseVector
 from rag.errors import Misconfigured
 
 LANGUAGES = {
@@ -58,7 +59,7 @@ class Bm25Encoder:
     def document(self, text: str, language: str) -> SparseVector:
         """Term weights of a passage, stemmed in `language`."""
         vector = self._encoders.get(language, self._plain).embed_document(_spelled(text, language))
-        return _sorted(dict(zip(vector.indices, vector.values, strict=True)))
+        return _sorted({term: _in_steps(value) for term, value in zip(vector.indices, vector.values, strict=True)})
 
     def question(self, text: str, languages: Sequence[str]) -> SparseVector:
         """Weight 1 for every distinct term, stemmed in each of `languages`."""
@@ -76,6 +77,10 @@ def _spelled(text: str, language: str) -> str:
     umlauts, .786 without this rule.
     """
     return _DIGRAPH.sub(lambda match: _UMLAUTS[match[1].lower()], text) if language == "de" else text
+
+
+def _in_steps(weight: float) -> float:
+    return max(1, round(weight / WEIGHT_STEP)) * WEIGHT_STEP
 
 
 def _encoder(language: str | None) -> Bm25:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import local
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -19,7 +20,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    String,
     bindparam,
     create_engine,
     event,
@@ -170,19 +170,23 @@ class Catalog:
         if not self._sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"kustos {what}"})
 
-    def is_among(self, column: Column[str], name: str) -> ColumnElement[bool]:
-        """Condition that `column` is one of the texts in the parameter `name`, however many, as one parameter.
+    def is_among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
+        """Condition that `column` is one of the values in the parameter `name`, however many, as one parameter.
 
         An IN with a parameter each is rendered anew for every query, which costs more than running it.
         """
         if self._sqlite:
             each = func.json_each(bindparam(name)).table_valued("value")
             return column.in_(select(each.c.value))
-        return column == func.any(bindparam(name, type_=ARRAY(String)))
+        return column == func.any(bindparam(name, type_=ARRAY(column.type)))
 
     def among(self, *, ids: Sequence[str], **parameters: str) -> dict[str, object]:
         """Parameters for a statement with `is_among(..., "ids")`."""
-        return {**parameters, "ids": json.dumps(ids) if self._sqlite else list(ids)}
+        return {**parameters, **self.lists(ids=ids)}
+
+    def lists(self, **values: Sequence[str] | Sequence[int]) -> dict[str, object]:
+        """Parameters for a statement with `is_among`, each by the name given there."""
+        return {name: json.dumps(each) if self._sqlite else list(each) for name, each in values.items()}
 
     def close(self) -> None:
         self._engine.dispose()

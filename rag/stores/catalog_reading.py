@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, select, tuple_
 
 from rag.access.acl import Acl
 from rag.documents import Document, Position
-from rag.ports import Governed, Stored
+from rag.ports import Governed, GoverningPlace, Stored
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_rows import ACL, CHUNK, DOCUMENT, acl, chunk, document, split
-from rag.stores.catalog_schema import acls, chunks, documents
+from rag.stores.catalog_schema import acls, chunks, documents, revisions, term_counts
+from rag.stores.catalog_terms import PASSAGES
 
 IDS_A_STATEMENT = 5_000  # below SQLite's limit of 32,766 parameters
 
@@ -27,6 +28,11 @@ class CatalogReader:
             .where(_of_tenant(bindparam("tenant")), catalog.is_among(chunks.c.id, "ids"))
         )
         self._acls = select(acls.c.id, *ACL).where(catalog.is_among(acls.c.id, "ids"))
+        self._term_counts = (
+            select(term_counts.c.term, func.sum(term_counts.c.passages))
+            .where(catalog.is_among(term_counts.c.place, "places"), catalog.is_among(term_counts.c.term, "terms"))
+            .group_by(term_counts.c.term)
+        )
         self._chunks = _chunks(bindparam("tenant")).where(catalog.is_among(chunks.c.id, "ids"))
 
     def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
@@ -76,6 +82,26 @@ class CatalogReader:
         with self._catalog.reading() as connection:
             return {identifier: acl(allow, deny) for identifier, allow, deny in connection.execute(statement)}
 
+    def rights_revision(self, tenant: str) -> int:
+        """Grows with every change of the tenant's governing places; 0 before the first."""
+        with self._catalog.reading() as connection:
+            return _rights_revision(connection, tenant)
+
+    def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
+        """Every governing place of a tenant, with documents or without, and the revision at which they are so."""
+        statement = select(acls.c.id, acls.c.number, *ACL).where(acls.c.tenant == tenant)
+        with self._catalog.reading() as connection:
+            rows = connection.execute(statement).all()
+            found = [GoverningPlace(name, number, acl(allow, deny)) for name, number, allow, deny in rows]
+            return _rights_revision(connection, tenant), found
+
+    def term_counts(self, places: Sequence[int], terms: Sequence[int]) -> tuple[int, Mapping[int, int]]:
+        """How many passages the places with these numbers have, and how many of them hold each term."""
+        asked = self._catalog.lists(places=places, terms=[PASSAGES, *terms])
+        with self._catalog.reading() as connection:
+            found = {term: int(passages) for term, passages in connection.execute(self._term_counts, asked)}
+        return found.pop(PASSAGES, 0), found
+
     def origin(self, acl_id: str) -> tuple[str, str | None]:
         """Which entry of the source an ACL comes from, and why that entry could not be read, if so."""
         with self._catalog.reading() as connection:
@@ -107,6 +133,10 @@ class CatalogReader:
             piece, about, rights = split(row, len(CHUNK), len(DOCUMENT), len(ACL))
             stored.append(Stored(document(about), acl(str(rights[0]), str(rights[1])), chunk(piece)))
         return stored
+
+
+def _rights_revision(connection: Connection, tenant: str) -> int:
+    return connection.execute(select(revisions.c.rights).where(revisions.c.tenant == tenant)).scalar() or 0
 
 
 def _chunks(tenant: str | BindParameter[str]) -> Select[tuple[object, ...]]:

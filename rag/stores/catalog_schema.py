@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -41,6 +42,7 @@ acls = Table(
     "acls",
     metadata,
     Column("id", String(36), primary_key=True),
+    Column("number", Integer, nullable=False),  # short for the id, in `term_counts`
     Column("tenant", String(200), nullable=False),
     Column("source", String(200), nullable=False),
     Column("reference", Text, nullable=False),
@@ -49,6 +51,7 @@ acls = Table(
     Column("origin", Text, nullable=False),
     Column("problem", Text),
     Column("changed_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("number"),
     Index(None, "tenant", "source"),
 )
 
@@ -126,7 +129,17 @@ chunks = Table(
     Column("content_hash", String(64), nullable=False),
     Column("boxes", Text, nullable=False),  # JSON array of [left, top, right, bottom]
     Column("confidence", Float),
+    Column("terms", LargeBinary, nullable=False),  # ids as the lexical index has them: uint32[n], little-endian
     UniqueConstraint("document_id", "ordinal"),
+)
+
+term_counts = Table(
+    "term_counts",
+    metadata,
+    Column("place", Integer, primary_key=True, autoincrement=False),  # number of the governing place
+    Column("term", BigInteger, primary_key=True, autoincrement=False),  # -1 counts the passages themselves
+    Column("passages", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 refusals = Table(
@@ -211,6 +224,7 @@ revisions = Table(
     metadata,
     Column("tenant", String(200), primary_key=True),
     Column("directory", Integer, nullable=False),  # grows with every change of memberships
+    Column("rights", Integer, nullable=False, default=0),  # grows with every change of governing places
 )
 
 cursors = Table(

@@ -25,9 +25,13 @@ from rag.stores.catalog_history import note_documents, note_places
 from rag.stores.catalog_known import Today, known_items
 from rag.stores.catalog_reading import IDS_A_STATEMENT
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
-from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
+from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, revisions
+from rag.stores.catalog_terms import counted, packed
 
 DOCUMENTS_A_TRANSACTION = 1_000
+
+Terms = Mapping[str, Sequence[int]]
+"""Ids of the terms that a chunk holds in the lexical index, by chunk id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +165,13 @@ class CatalogWriter:
                     if before[:2] != (values["allow"], values["deny"]):
                         changed.append(identifier)
             if new:
-                connection.execute(insert(acls), new)
+                highest = connection.execute(select(func.max(acls.c.number))).scalar() or 0
+                connection.execute(insert(acls), [{**each, "number": highest + at} for at, each in enumerate(new, 1)])
             if different:
                 connection.execute(_CHANGE_PLACE, different)
             note_places(connection, [*new, *({**each, "id": each["identifier"]} for each in different)])
+            if new or changed:
+                self._grow_rights(connection)
             self._enqueue(connection, TaskKind.REPERMIT, *([each] for each in changed))
         return len(changed)
 
@@ -180,6 +187,8 @@ class CatalogWriter:
             note_places(connection, [{"id": each, **nobody} for each in unlisted])
             for batch in _batches(unlisted, IDS_A_STATEMENT):
                 connection.execute(delete(acls).where(acls.c.id.in_(batch)))
+            if unlisted:
+                self._grow_rights(connection)
 
     def regovern(self, document_ids: Mapping[str, str]) -> None:
         """Puts documents (and refusals) under other governing places, document id to acl id."""
@@ -194,7 +203,8 @@ class CatalogWriter:
         with self._catalog.writing() as connection:
             families = _families(connection, document_ids)
             if families:
-                connection.execute(update(documents).where(documents.c.id.in_(families)).values(acl_id=place))
+                with counted(connection, families):
+                    connection.execute(update(documents).where(documents.c.id.in_(families)).values(acl_id=place))
                 note_documents(connection, families, datetime.now(UTC))
                 self._enqueue(connection, TaskKind.MOVE, families)
             connection.execute(update(refusals).where(_refused(document_ids)).values(acl_id=place))
@@ -211,10 +221,11 @@ class CatalogWriter:
         for batch in batches:  # all before the first deletion, which takes with it what is inside a document
             gone = connection.execute(select(chunks.c.id).where(chunks.c.document_id.in_(batch))).scalars().all()
             self._enqueue(connection, TaskKind.SETTLE, *_batches(gone, IDS_A_STATEMENT))
-        for batch in batches:
-            note_documents(connection, batch, datetime.now(UTC), gone=True)
-            connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
-            connection.execute(delete(documents).where(documents.c.id.in_(batch)))
+        with counted(connection, document_ids):
+            for batch in batches:
+                note_documents(connection, batch, datetime.now(UTC), gone=True)
+                connection.execute(delete(chunks).where(chunks.c.document_id.in_(batch)))
+                connection.execute(delete(documents).where(documents.c.id.in_(batch)))
 
     def chunk_ids(self, document_ids: Sequence[str]) -> set[str]:
         """Ids of the current chunks of these documents; their points are in the index already."""
@@ -235,14 +246,27 @@ class CatalogWriter:
         with self._catalog.writing() as connection:
             self._enqueue(connection, TaskKind.SETTLE, *_batches(chunk_ids, IDS_A_STATEMENT))
 
-    def commit(self, new_versions: Sequence[NewVersion]) -> None:
-        """Makes versions current with what is inside them, all in one transaction; what they replace leaves with it."""
+    def commit(self, new_versions: Sequence[NewVersion], terms: Terms) -> None:
+        """Makes versions current with what is inside them, all in one transaction; what they replace leaves with it.
+
+        `terms` has the ids of the terms that each of their chunks holds in the lexical index.
+        """
         now = datetime.now(UTC)
         with self._catalog.writing() as connection:
+            with counted(connection, [each.document.id for new in new_versions for each in new.family]):
+                for each in (each for new in new_versions for each in new.family):
+                    self._commit(connection, each, terms, now)
             for new in new_versions:
-                for each in new.family:
-                    self._commit(connection, each, now)
                 self._settle_inside(connection, new, now)
+
+    def recount(self, terms: Terms) -> None:
+        """Notes other terms of chunks that are there already, because the lexical index has them in another form."""
+        held = chunks.c.id.in_(list(terms))
+        change = update(chunks).where(chunks.c.id == bindparam("chunk")).values(terms=bindparam("held"))
+        with self._catalog.writing() as connection:
+            concerned = connection.execute(select(chunks.c.document_id).where(held).distinct()).scalars().all()
+            with counted(connection, concerned):
+                connection.execute(change, [{"chunk": each, "held": packed(terms[each])} for each in terms])
 
     def refuse(self, refusal: Refusal) -> None:
         """Records that an item cannot be read. An earlier version of it stays, under the rights of today."""
@@ -343,7 +367,7 @@ class CatalogWriter:
                 source, place, allow, deny = row[width:]
                 yield chunk(row[:width]), source, place, acl(allow, deny)
 
-    def _commit(self, connection: Connection, new: NewVersion, now: datetime) -> None:
+    def _commit(self, connection: Connection, new: NewVersion, terms: Terms, now: datetime) -> None:
         about = new.document
         before = connection.execute(select(chunks.c.id).where(chunks.c.document_id == about.id)).scalars().all()
         connection.execute(delete(chunks).where(chunks.c.document_id == about.id))
@@ -356,11 +380,19 @@ class CatalogWriter:
         if not connection.execute(update(documents).where(documents.c.id == about.id).values(**row)).rowcount:
             connection.execute(insert(documents).values(**row))
         if new.chunks:
-            connection.execute(insert(chunks), [chunk_columns(each) for each in new.chunks])
+            rows = [{**chunk_columns(each), "terms": packed(terms[each.id])} for each in new.chunks]
+            connection.execute(insert(chunks), rows)
         note_documents(connection, [about.id], now)
         kept = {each.id for each in new.chunks}
         if gone := [each for each in before if each not in kept]:
             self._enqueue(connection, TaskKind.SETTLE, gone)
+
+    def _grow_rights(self, connection: Connection) -> None:
+        """So that nobody goes on with the governing places that he remembers."""
+        mine = revisions.c.tenant == self._tenant
+        grown = connection.execute(update(revisions).where(mine).values(rights=revisions.c.rights + 1))
+        if not grown.rowcount:
+            connection.execute(insert(revisions).values(tenant=self._tenant, directory=0, rights=1))
 
     def _settle_inside(self, connection: Connection, new: NewVersion, now: datetime) -> None:
         """Takes out what was inside the version of before and no longer is; notes what of today cannot be read."""

@@ -31,10 +31,8 @@ from qdrant_edge import (
     FieldCondition,
     Filter,
     HnswIndexConfig,
-    IdfParams,
     KeywordIndexParams,
     MatchAny,
-    Modifier,
     Point,
     Query,
     QueryBatchRequest,
@@ -145,11 +143,10 @@ class EdgeReader:
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
         with _engine("search the index"):
             access = access_filter(scope)
-            corpus = _guarded(scope, access)
-            within = _guarded(scope, narrowed(access, question.narrow)) if question.narrow else corpus
+            within = _guarded(scope, narrowed(access, question.narrow))
 
             def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-                requests = [_request(each, within, corpus) for each in queries]
+                requests = [_request(each, within) for each in queries]
                 found = self._shard.query_batch(QueryBatchRequest(requests))
                 return [[Hit(str(each.id), each.score) for each in leg] for leg in found]
 
@@ -199,7 +196,7 @@ class EdgeWriter:
 def _config(dimension: int) -> EdgeConfig:
     return EdgeConfig(
         vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Dot)},
-        sparse_vectors={LEXICAL: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        sparse_vectors={LEXICAL: EdgeSparseVectorParams()},
         hnsw_config=HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),  # m=0: no graph
         optimizers=EdgeOptimizersConfig(indexing_threshold=SEGMENT_VECTORS * dimension * _BYTES_A_NUMBER // 1024),
     )
@@ -217,15 +214,13 @@ def _point(point: IndexPoint) -> Point:
     return Point(point.chunk_id, {DENSE: list(point.dense), LEXICAL: terms}, payload(point))
 
 
-def _request(query: LegQuery, within: Filter, corpus: Filter) -> QueryRequest:
-    """One search `within` the access filter. IDF is taken over all that the caller may read, narrowed or not."""
+def _request(query: LegQuery, within: Filter) -> QueryRequest:
+    """One search `within` the access filter."""
     if isinstance(query.vector, TermWeights):
         terms = SparseVector(indices=list(query.vector.indices), values=list(query.vector.values))
-        nearest = Query.Nearest(terms, using=LEXICAL)
-        params = SearchParams(idf=IdfParams(corpus=corpus))
+        nearest, params = Query.Nearest(terms, using=LEXICAL), None
     else:
-        nearest = Query.Nearest(list(query.vector), using=DENSE)
-        params = SearchParams(exact=True)
+        nearest, params = Query.Nearest(list(query.vector), using=DENSE), SearchParams(exact=True)
     return QueryRequest(limit=query.limit, query=nearest, filter=within, params=params)
 
 

@@ -45,7 +45,7 @@ from rag.stores.points import (
 
 TIMEOUT_S = 10
 OLDEST_SERVER = (1, 19)
-"""The first version that takes IDF over a filter. An older one ignores that wish without a word (FB-11, SC-07)."""
+"""The engine that is embedded is as old. An older server ignores what it does not know without a word (FB-11)."""
 
 SCAN_KB = 1_000
 """Readable sets of vectors up to this size are scanned; blocks above it get links of their own in the graph."""
@@ -140,11 +140,10 @@ class QdrantReader:
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
         with _server("search the index"):
             access = access_filter(scope)
-            corpus = _guarded(scope, access)
-            within = _guarded(scope, narrowed(access, question.narrow)) if question.narrow else corpus
+            within = _guarded(scope, narrowed(access, question.narrow))
 
             def ask(queries: Sequence[LegQuery]) -> list[list[Hit]]:
-                requests = [_request(each, within, corpus) for each in queries]
+                requests = [_request(each, within) for each in queries]
                 found = self._client.query_batch_points(self._collection, requests=requests)
                 return [[Hit(str(each.id), each.score) for each in leg.points] for leg in found]
 
@@ -205,8 +204,8 @@ def _refuse_old_server(version: str) -> None:
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
         raise Misconfigured(
-            f"the Qdrant server has version {version}; Kustos needs 1.19 or newer, because older ones compute BM25 "
-            "weights over documents that the reader may not see"
+            f"the Qdrant server has version {version}; Kustos needs 1.19 or newer, because older ones do "
+            "not say which parts of a query they ignore"
         )
 
 
@@ -214,7 +213,7 @@ def _create(client: QdrantClient, collection: str, profile: IndexProfile) -> Non
     client.create_collection(
         collection,
         vectors_config={DENSE: models.VectorParams(size=profile.dimension, distance=models.Distance.DOT)},
-        sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        sparse_vectors_config={LEXICAL: models.SparseVectorParams()},
         hnsw_config=models.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=SCAN_KB),
         strict_mode_config=models.StrictModeConfig(
             enabled=True, unindexed_filtering_retrieve=False, unindexed_filtering_update=False
@@ -230,13 +229,12 @@ def _point(point: IndexPoint) -> models.PointStruct:
     )
 
 
-def _request(query: LegQuery, within: models.Filter, corpus: models.Filter) -> models.QueryRequest:
-    """One search `within` the access filter. IDF is taken over all that the caller may read, narrowed or not."""
+def _request(query: LegQuery, within: models.Filter) -> models.QueryRequest:
+    """One search `within` the access filter."""
     nearest: models.SparseVector | list[float]
     if isinstance(query.vector, TermWeights):
         nearest = models.SparseVector(indices=list(query.vector.indices), values=list(query.vector.values))
-        leg = LEXICAL
-        params = models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus))
+        leg, params = LEXICAL, None
     else:
         nearest, leg, params = list(query.vector), DENSE, _WALK
     return models.QueryRequest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +27,7 @@ from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_known import Today
 from rag.stores.catalog_reading import CatalogReader
-from rag.stores.catalog_schema import audit, metadata
+from rag.stores.catalog_schema import audit, metadata, term_counts
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import DOCUMENTS_A_TRANSACTION, CatalogWriter, NewVersion, Place, Refusal, TaskKind
 from tests.audits import open_audit
@@ -48,6 +50,15 @@ def reader(catalog: Catalog) -> CatalogReader:
     return CatalogReader(catalog)
 
 
+def terms_of(text: str) -> tuple[int, ...]:
+    return tuple(sorted({zlib.crc32(word.encode()) for word in text.split()}))
+
+
+def commit(writer: CatalogWriter, versions: Sequence[NewVersion]) -> None:
+    chunks = [chunk for new in versions for each in new.family for chunk in each.chunks]
+    writer.commit(versions, {each.id: terms_of(each.text) for each in chunks})
+
+
 def version(item: str, *texts: str, place: str = "folder:sales", token: str = "1") -> NewVersion:
     identifier = document_id(TENANT, SOURCE, item)
     chunks = []
@@ -64,7 +75,7 @@ def version(item: str, *texts: str, place: str = "folder:sales", token: str = "1
 
 def test_a_committed_version_is_current_with_text_and_rights(writer, reader) -> None:
     new = version("a.txt", "first", "zweite – mit Umlaut ä")
-    writer.commit([new])
+    commit(writer, [new])
     stored = reader.chunks(TENANT, [each.id for each in new.chunks])
     assert [stored[each.id].chunk for each in new.chunks] == list(new.chunks)
     assert {each.acl for each in stored.values()} == {Acl.of({SALES})}
@@ -73,8 +84,8 @@ def test_a_committed_version_is_current_with_text_and_rights(writer, reader) -> 
 
 def test_a_new_version_replaces_the_old_one_and_leaves_its_points_to_the_index(writer, reader) -> None:
     old, new = version("a.txt", "kept", "dropped"), version("a.txt", "kept", "added", token="2")
-    writer.commit([old])
-    writer.commit([new])
+    commit(writer, [old])
+    commit(writer, [new])
     dropped = old.chunks[1].id
     assert reader.governing(TENANT, [dropped]) == {}
     assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.SETTLE, (dropped,))]
@@ -83,7 +94,7 @@ def test_a_new_version_replaces_the_old_one_and_leaves_its_points_to_the_index(w
 
 def test_i4_nothing_of_another_tenant_is_found(writer, reader) -> None:
     new = version("a.txt", "text")
-    writer.commit([new])
+    commit(writer, [new])
     assert reader.governing("other", [new.chunks[0].id]) == {}
     assert reader.chunks("other", [new.chunks[0].id]) == {}
     assert reader.document("other", new.document.id) is None
@@ -94,11 +105,62 @@ def test_i4_nothing_of_another_tenant_is_found(writer, reader) -> None:
 
 def test_rc_01_one_row_takes_a_right_away_from_every_document_of_a_folder(writer, reader) -> None:
     versions = [version(f"{number}.txt", f"text {number}") for number in range(20)]
-    writer.commit(versions)
+    commit(writer, versions)
     assert writer.set_places(SOURCE, [Place("folder:sales", Acl.nobody(), "sales/_access.yaml", "unreadable")]) == 1
     governed = reader.governing(TENANT, [each.chunks[0].id for each in versions])
     assert {each.acl for each in governed.values()} == {Acl.nobody()}
     assert [task.kind for task in writer.tasks()] == [TaskKind.REPERMIT]
+
+
+def counted(reader: CatalogReader, place: str, *words: str) -> tuple[int, list[int]]:
+    """Passages under a place, and how many of them hold each word."""
+    _, places = reader.governing_places(TENANT)
+    number = {each.id: each.number for each in places}[acl_id(TENANT, SOURCE, place)]
+    terms = [zlib.crc32(word.encode()) for word in words]
+    passages, found = reader.term_counts([number], terms)
+    return passages, [found.get(term, 0) for term in terms]
+
+
+def test_sc_07_words_are_counted_under_the_place_that_governs_their_passage(writer, reader, catalog) -> None:
+    commit(writer, [version("a.txt", "alpha beta", "alpha"), version("b.txt", "beta gamma", place="none")])
+    assert counted(reader, "folder:sales", "alpha", "beta", "gamma") == (2, [2, 1, 0])
+    assert counted(reader, "none", "alpha", "beta", "gamma") == (1, [0, 1, 1])
+    commit(writer, [version("a.txt", "alpha", "delta", token="2")])
+    assert counted(reader, "folder:sales", "alpha", "beta", "delta") == (2, [1, 0, 1])
+    writer.regovern({document_id(TENANT, SOURCE, "a.txt"): acl_id(TENANT, SOURCE, "none")})
+    assert counted(reader, "folder:sales", "alpha", "delta") == (0, [0, 0])
+    assert counted(reader, "none", "alpha", "beta", "delta") == (3, [1, 1, 1])
+    writer.remove([document_id(TENANT, SOURCE, "a.txt")])
+    assert counted(reader, "none", "alpha", "beta", "gamma") == (1, [0, 1, 1])
+    writer.remove([document_id(TENANT, SOURCE, "b.txt")])
+    with catalog.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(term_counts)).scalar() == 0
+
+
+def test_words_are_counted_anew_where_the_lexical_index_has_other_terms(writer, reader) -> None:
+    commit(writer, [new := version("a.txt", "houses", "house")])
+    first, second = (each.id for each in new.chunks)
+    writer.recount({first: terms_of("house")})
+    assert counted(reader, "folder:sales", "houses", "house") == (2, [0, 2])
+    writer.recount({first: terms_of("house"), second: terms_of("other")})
+    assert counted(reader, "folder:sales", "house", "other") == (2, [1, 1])
+
+
+def test_the_revision_of_rights_grows_with_every_change_of_places_and_the_same_again_leaves_it(writer, reader) -> None:
+    seen = [reader.rights_revision(TENANT)]
+
+    def set_sales(acl: Acl, origin: str = "x") -> None:
+        writer.set_places(SOURCE, [Place("folder:sales", acl, origin)])
+        seen.append(reader.rights_revision(TENANT))
+
+    set_sales(Acl.nobody())
+    set_sales(Acl.nobody(), "another origin")
+    set_sales(Acl.of({HR}))
+    writer.forget_places(SOURCE, [])
+    seen.append(reader.rights_revision(TENANT))
+    assert [after - before for before, after in pairwise(seen)] == [1, 0, 1, 1]
+    assert reader.governing_places(TENANT) == (seen[-1], [])
+    assert reader.rights_revision("another tenant") == 0
 
 
 def test_rights_that_stay_cause_no_work(writer) -> None:
@@ -108,7 +170,7 @@ def test_rights_that_stay_cause_no_work(writer) -> None:
 
 def test_a_document_moves_under_another_place(writer, reader) -> None:
     new = version("a.txt", "text")
-    writer.commit([new])
+    commit(writer, [new])
     writer.regovern({new.document.id: acl_id(TENANT, SOURCE, "none")})
     assert reader.document(TENANT, new.document.id).acl == Acl.nobody()
     assert [(task.kind, task.subject) for task in writer.tasks()] == [(TaskKind.MOVE, (new.document.id,))]
@@ -132,7 +194,7 @@ def family(*names: str, refused: tuple[str, ...] = (), token: str = "1") -> NewV
 
 def test_what_is_inside_a_document_comes_and_moves_and_goes_with_it(writer, reader, catalog) -> None:
     mail = family("a", "b", refused=("c",))
-    writer.commit([mail])
+    commit(writer, [mail])
     ids = [each.document.id for each in mail.family]
     assert [each.item_id for each in writer.known(SOURCE)] == ["mail"]
     assert {reader.document(TENANT, each).acl for each in ids} == {Acl.of({SALES})}
@@ -150,8 +212,8 @@ def test_what_is_inside_a_document_comes_and_moves_and_goes_with_it(writer, read
 
 def test_a_new_version_takes_out_what_is_no_longer_inside_it(writer, reader, catalog) -> None:
     before, after = family("a", "b", refused=("c", "d")), family("b", refused=("d",), token="2")
-    writer.commit([before])
-    writer.commit([after])
+    commit(writer, [before])
+    commit(writer, [after])
     gone, stays = before.inside
     assert reader.document(TENANT, gone.document.id) is None
     assert reader.document(TENANT, stays.document.id)
@@ -160,14 +222,14 @@ def test_a_new_version_takes_out_what_is_no_longer_inside_it(writer, reader, cat
 
 
 def test_ft_11_a_document_with_something_inside_that_other_parsers_refused_is_tried_again(writer) -> None:
-    writer.commit([family("a", refused=("b",))])
+    commit(writer, [family("a", refused=("b",))])
     assert [each.change_token for each in writer.known(SOURCE, Today("a parser"))] == ["1"]
     assert [each.change_token for each in writer.known(SOURCE, Today("a better parser"))] == [""]
 
 
 def test_many_documents_move_in_short_transactions_and_few_tasks(writer, reader) -> None:
     many = [version(f"{number:04}.txt", "text") for number in range(2 * DOCUMENTS_A_TRANSACTION + 1)]
-    writer.commit(many)
+    commit(writer, many)
     writer.regovern({each.document.id: acl_id(TENANT, SOURCE, "none") for each in many})
     moves = [task.subject for task in writer.tasks()]
     assert [len(each) for each in moves] == [DOCUMENTS_A_TRANSACTION, DOCUMENTS_A_TRANSACTION, 1]
@@ -177,7 +239,7 @@ def test_many_documents_move_in_short_transactions_and_few_tasks(writer, reader)
 
 
 def test_places_that_nothing_names_are_forgotten_unless_they_are_listed(writer) -> None:
-    writer.commit([version("a.txt", "text", place="folder:sales")])
+    commit(writer, [version("a.txt", "text", place="folder:sales")])
     writer.set_places(SOURCE, [Place(each, Acl.nobody(), "") for each in ("refused", "listed", "idle")])
     refused = acl_id(TENANT, SOURCE, "refused")
     writer.refuse(Refusal("r", SOURCE, "b.pdf", "file://share/b.pdf", "1", refused, RefusalReason.DAMAGED, ""))
@@ -214,7 +276,7 @@ def test_ft_11_what_met_a_limit_is_tried_once_more_and_then_believed(writer, rea
 
 def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) -> None:
     new = version("a.txt", "one", "two")
-    writer.commit([new])
+    commit(writer, [new])
     writer.remove([new.document.id])
     ids = [each.id for each in new.chunks]
     assert reader.document(TENANT, new.document.id) is None
@@ -226,7 +288,7 @@ def test_rc_12_a_removed_document_is_gone_with_all_its_passages(writer, reader) 
 
 def test_ft_11_a_refusal_keeps_the_earlier_version_and_follows_the_rights_of_today(writer, reader) -> None:
     new = version("a.txt", "text")
-    writer.commit([new])
+    commit(writer, [new])
     refusal = Refusal(
         new.document.id, SOURCE, "a.txt", new.document.uri, "2", new.document.acl_id, RefusalReason.DAMAGED, "cut off"
     )
@@ -234,7 +296,7 @@ def test_ft_11_a_refusal_keeps_the_earlier_version_and_follows_the_rights_of_tod
     known = writer.known(SOURCE)
     assert [(each.change_token, each.refused) for each in known] == [("2", True)]
     assert reader.document(TENANT, new.document.id) is not None
-    writer.commit([version("a.txt", "repaired", token="3")])
+    commit(writer, [version("a.txt", "repaired", token="3")])
     assert [(each.change_token, each.refused) for each in writer.known(SOURCE)] == [("3", False)]
 
 
@@ -248,13 +310,13 @@ def test_announced_points_stay_announced_until_the_task_is_done(writer) -> None:
 
 def test_passages_come_in_order_and_only_those_asked_for(writer, reader) -> None:
     new = version("a.txt", *[f"text {number}" for number in range(9)])
-    writer.commit([new])
+    commit(writer, [new])
     assert [each.chunk.ordinal for each in reader.passages(TENANT, new.document.id, 3, 5)] == [3, 4, 5]
 
 
 def test_documents_are_listed_in_pages_by_code_point(writer, reader) -> None:
     names = ["B.txt", "a.txt", "ä.txt", "Z.txt", *("long/" * 900 + name for name in "abc")]
-    writer.commit([version(name, name) for name in names])
+    commit(writer, [version(name, name) for name in names])
     place = {acl_id(TENANT, SOURCE, "folder:sales")}
     listed, after = [], ("", "")
     while page := reader.documents_governed_by(TENANT, place, after, 2):
@@ -291,7 +353,7 @@ def test_a_change_of_memberships_grows_the_revision_and_the_same_again_does_not(
 
 
 def test_operators_see_counts_and_reasons_but_no_titles(catalog, writer) -> None:
-    writer.commit([version("a.txt", "one", "two"), version("hidden.txt", "x", place="none")])
+    commit(writer, [version("a.txt", "one", "two"), version("hidden.txt", "x", place="none")])
     writer.refuse(
         Refusal("r", SOURCE, "b.pdf", "file://share/b.pdf", "1", "x", RefusalReason.ENCRYPTED, "needs a password")
     )
@@ -310,14 +372,14 @@ def test_a_failed_transaction_leaves_no_trace(catalog, writer, reader) -> None:
     new = version("a.txt", "text")
     broken = NewVersion(new.document, "a.txt", "1", [new.chunks[0], new.chunks[0]])
     with pytest.raises(StoreUnavailable):
-        writer.commit([broken])
+        commit(writer, [broken])
     assert reader.document(TENANT, new.document.id) is None
     assert writer.tasks() == []
 
 
 def test_everything_can_be_read_for_a_new_index(catalog, writer) -> None:
     new = version("a.txt", "one", "two")
-    writer.commit([new])
+    commit(writer, [new])
     rows = list(writer.everything())
     assert [(chunk, source, acl) for chunk, source, _, acl in rows] == [
         (each, SOURCE, Acl.of({SALES})) for each in new.chunks
@@ -407,7 +469,7 @@ def test_an_error_never_carries_parameters(catalog, writer) -> None:
     secret = "CANARY-in-a-passage"
     new = version("a.txt", secret)
     with pytest.raises(StoreUnavailable) as caught:
-        writer.commit([NewVersion(new.document, "a.txt", "1", [new.chunks[0], new.chunks[0]])])
+        commit(writer, [NewVersion(new.document, "a.txt", "1", [new.chunks[0], new.chunks[0]])])
     assert secret not in str(caught.value)
 
 

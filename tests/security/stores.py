@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete
+import numpy as np
+from sqlalchemy import delete, select
 
 from ingest.pipeline import Ingestion
 from ingest.reading import DocumentReader
@@ -23,7 +24,8 @@ from rag.retrieval import Retrieval
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_reading import CatalogReader
-from rag.stores.catalog_schema import metadata
+from rag.stores.catalog_schema import acls, chunks, documents, metadata, term_counts
+from rag.stores.catalog_terms import PASSAGES
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from tests.audits import open_audit
@@ -96,6 +98,20 @@ class Stores:
     def points(self) -> int:
         """Number of points of our tenant."""
         return self.index.points() - self._neighbours
+
+    def term_counts(self) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
+        """The counts that the catalog keeps, and the same counted anew from its passages."""
+        passages = (
+            select(acls.c.number, chunks.c.terms)
+            .join(documents, documents.c.id == chunks.c.document_id)
+            .join(acls, acls.c.id == documents.c.acl_id)
+        )
+        counted = Counter[tuple[int, int]]()
+        with self.catalog.reading() as connection:
+            kept = Counter({(place, term): number for place, term, number in connection.execute(select(term_counts))})
+            for place, terms in connection.execute(passages):
+                counted.update((place, int(term)) for term in (PASSAGES, *np.frombuffer(terms, dtype="<u4")))
+        return kept, counted
 
     def ingestion(self, fuse: Fuse | None = None, tenant: str = TENANT) -> Ingestion:
         fuse = fuse or Fuse()

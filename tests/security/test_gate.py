@@ -18,7 +18,7 @@ from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, user
 from rag.access.scope import AccessScope, Caller
 from rag.documents import Candidate, Chunk, Document, Position, Question
 from rag.errors import BadFilter, NotFound, StoreUnavailable
-from rag.ports import Governed, Stored, Vectors
+from rag.ports import Governed, GoverningPlace, Stored, Vectors
 from rag.retrieval import DEPTH, Mode, Request, Retrieval
 from rag.stores.legs import Hit, LegQuery, candidates
 from tests.fakes import GermanOrEnglish, MemoryAudit, WordEmbedder, WordEncoder
@@ -82,6 +82,16 @@ class Catalog:
 
     def acls(self, tenant: str) -> Mapping[str, Acl]:
         return {each.acl_id: self.places[each.acl_id] for each in self._held(tenant).values()}
+
+    def rights_revision(self, tenant: str) -> int:
+        self._held(tenant)
+        return 0
+
+    def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
+        return 0, []
+
+    def term_counts(self, places: Sequence[int], terms: Sequence[int]) -> tuple[int, Mapping[int, int]]:
+        return 0, {}
 
     def documents_governed_by(self, tenant: str, acl_ids: Set[str], after: Position, limit: int) -> Sequence[Document]:
         held = sorted(self._held(tenant).values(), key=lambda each: each.position)

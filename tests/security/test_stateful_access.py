@@ -283,6 +283,8 @@ class Histories(RuleBasedStateMachine):
         self.turn += 1
         for number, (name, own) in enumerate(CALLERS.items()):
             self._check(name, own, thoroughly=(number + self.turn) % len(CALLERS) == 0)
+        kept, counted = self.stores.term_counts()
+        assert kept == counted, "LEAK: words are counted that are not there, or under another place"
         assert not self._listed_for("a third tenant", CALLERS["bob, in a group by his token"])
 
     def _check(self, name: str, own: set[str], *, thoroughly: bool) -> None:

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "acls",
         sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
@@ -22,6 +23,7 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acls")),
+        sa.UniqueConstraint("number", name=op.f("uq_acls_number")),
     )
     op.create_index(op.f("ix_acls_tenant_source"), "acls", ["tenant", "source"], unique=False)
     op.create_table(
@@ -200,6 +202,7 @@ def upgrade() -> None:
         "revisions",
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("directory", sa.Integer(), nullable=False),
+        sa.Column("rights", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_revisions")),
     )
     op.create_table(
@@ -217,6 +220,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_tenant_sid"), "sessions", ["tenant", "sid"], unique=False)
     op.create_index(op.f("ix_sessions_tenant_subject"), "sessions", ["tenant", "subject"], unique=False)
+    op.create_table(
+        "term_counts",
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("term", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("passages", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("place", "term", name=op.f("pk_term_counts")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "versions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -283,6 +294,7 @@ def upgrade() -> None:
         sa.Column("content_hash", sa.String(length=64), nullable=False),
         sa.Column("boxes", sa.Text(), nullable=False),
         sa.Column("confidence", sa.Float(), nullable=True),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["document_id"], ["documents.id"], name=op.f("fk_chunks_document_id_documents"), ondelete="CASCADE"
         ),
