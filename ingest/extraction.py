@@ -39,6 +39,8 @@ _CHARACTERS: dict[int, str | None] = {
     **dict.fromkeys((0xA0, 0x202F), " "),
 }
 _UNCLEAN = re.compile(f"[{''.join(re.escape(chr(each)) for each in sorted(_CHARACTERS))}]")
+_CLEAN_LINE = re.compile("[ -~\xa1-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u20ac]*")
+"""What most texts are made of; each is NFC by itself and next to any other (Unicode Standard Annex 15, quick check)."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _END_OF_LINE = re.compile(r"(?<![ \t])[ \t]++\n")  # begun once a run, not at each of its blanks
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -132,6 +134,8 @@ def extracted_text(extraction: Extraction) -> tuple[str, tuple[Span, ...]]:
 
 def clean(text: str) -> str:
     """Text as it is stored: NFC, `\\n` as the only line end, nothing invisible, nothing that UTF-8 cannot carry."""
+    if _CLEAN_LINE.fullmatch(text):
+        return text.strip()
     text = _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n")).translate(_CHARACTERS)
     text = unicodedata.normalize("NFC", _MANY_BEYOND_ASCII.sub(_with_few_marks, text))
     text = _END_OF_LINE.sub("\n", text)
@@ -160,7 +164,7 @@ def _with_few_marks(found: re.Match[str]) -> str:
 
 def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
     """The same with clean texts, without blank elements, and titled as its first page is, where that is allowed to."""
-    elements = tuple(replace(each, text=text) for each in raw.elements if (text := clean(each.text)))
+    elements = tuple(_with_text(each, text) for each in raw.elements if (text := clean(each.text)))
     title = (_visible_title(elements, raw.title) if titled_by_heading else "") or raw.title
     return replace(
         raw,
@@ -169,6 +173,10 @@ def finished(raw: Extraction, *, titled_by_heading: bool = True) -> Extraction:
         media_type=str(raw.media_type),
         author=_one_line(raw.author),
     )
+
+
+def _with_text(element: Element, text: str) -> Element:
+    return element if element.text == text else replace(element, text=text)
 
 
 def _one_line(text: str) -> str:

@@ -149,6 +149,8 @@ def _banded(blocks: Sequence[Block]) -> list[Block]:
 
 def _side_by_side(block: Block) -> list[Block]:
     """The block cut where a line stands beside the one before instead of below it, as lines of two columns do."""
+    if len(block.lines) < 2:
+        return [block]
     runs: list[list[Line]] = []
     for line in block.lines:
         if not runs or _beside(runs[-1][-1].box, line.box):

@@ -72,7 +72,8 @@ def elements(blocks: Sequence[Block]) -> tuple[Element, ...]:
 
 def _compounds(lines: Iterable[str]) -> frozenset[str]:
     """Pairs of words that a hyphen joins within a line, in lower case."""
-    return frozenset(f"{first}-{second}".lower() for line in lines for first, second in COMPOUND.findall(line))
+    divided = (line for line in lines if "-" in line)
+    return frozenset(f"{first}-{second}".lower() for line in divided for first, second in COMPOUND.findall(line))
 
 
 def _with_whole_words(found: Iterable[Element], compounds: Container[str]) -> list[Element]:
@@ -86,7 +87,7 @@ def _with_whole_words(found: Iterable[Element], compounds: Container[str]) -> li
             kept[before] = replace(kept[before], text=joined((kept[before].text, rest), compounds))
         if element.kind in {ElementKind.PARAGRAPH, ElementKind.LIST_ITEM, ElementKind.HEADING}:
             before = len(kept)
-        kept.append(replace(element, text=text))
+        kept.append(element if text == element.text else replace(element, text=text))
     return kept
 
 

@@ -260,6 +260,11 @@ def test_chunks_quote_cover_and_keep_within_the_budget(count, elements) -> None:
     assert found == Chunker(count, 64).chunk("document", extraction, german)
 
 
+@given(st.text(st.characters(max_codepoint=0x2FF) | st.sampled_from("–„“…€ \u0301")))
+def test_clean_text_is_the_same_by_the_short_way(text: str) -> None:
+    assert clean(text) == clean(f"{text}\n\t")  # what holds a tab is cleaned step by step
+
+
 @given(st.text())
 def test_clean_text_is_stable_and_can_be_stored(text: str) -> None:
     once = clean(text)
