@@ -11,12 +11,12 @@ The rules, in order; each failure is `NotAuthenticated` and no claim is used (RF
  7. `exp` is there and not past, `nbf` and `iat` are not ahead, within `LEEWAY_S` (TV-17);
  8. rights are there and have the shape that Keycloak gives them; without `groups` or `realm_access` (a lightweight
     token, a mapper that is missing, Entra's overage) a deny for a group could not be seen, so such a token is refused,
-    as is another shape: neither is read as "none" or "all" (RM-09, RM-10, TV-23).
+    as is another shape: neither is read as "none" or "all" (RM-09, RM-10, TV-23);
+ 9. the issuer says that the token is worth something now, and means this one (`SAME`); what it says of roles, and which
+    groups it has the person in, counts, and what the token says of them does not (RC-01, RC-06, TV-24).
 
- 9. the issuer says that the token is worth something now, and means this one (`SAME`); what it says of roles and groups
-    counts, and what the token says of them does not (RC-01, RC-06, TV-24).
-
-Rules 1 to 8 are decided here, at once; what passes them is `Verified`, which opens nothing. Rule 9 makes the `Caller`.
+Rules 1 to 7 are decided here, at once; what passes them is `Verified`, which opens nothing. Rule 9 makes the `Caller`,
+of what rule 8 demands; an issuer that cannot be asked is taken at its token's word, by rule 8 alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -33,14 +33,14 @@ from typing import Protocol
 import jwt
 
 from api.claims import Claims, claims_in
-from api.confirmation import Unconfirmed
+from api.confirmation import PATIENCE_S, Unconfirmed
 from api.freshness import Freshness, Standing
 from api.introspection import Introspection
 from api.jwks import Jwk, KeySource
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.access.scope import Caller
-from rag.errors import BadPrincipal, NotAuthenticated
+from rag.errors import BadPrincipal, NotAllowed, NotAuthenticated, Unavailable
 
 MAX_TOKEN_BYTES = 16_384
 MAX_NAME = 255
@@ -108,6 +108,17 @@ class Verified:
     issuer: Issuer
 
 
+class GroupsNow(Protocol):
+    """Says which groups somebody is in now, by their ids."""
+
+    def asked(self, subject: str) -> Future[frozenset[Principal]]:
+        """Those of the account with this id; the answer may be NotAllowed or Unavailable.
+
+        Raises:
+            Overloaded: too many are asked for already.
+        """
+
+
 class AsIssued:
     """For accounts that nobody administers, the demo's: a token is worth what it says until it expires."""
 
@@ -122,10 +133,15 @@ class AsIssued:
 
 @dataclass(frozen=True, slots=True)
 class AskedOfKeycloak:
-    """A token is worth what Keycloak says at this moment, or said within the stated time."""
+    """A token is worth what Keycloak says at this moment, or said within the stated time.
+
+    `groups` are asked for beside it, because what says of roles what they are says of groups only how they are called.
+    Without it they count by their paths, as the answer has them.
+    """
 
     introspection: Introspection
     freshness: Freshness
+    groups: GroupsNow | None = None
 
     def caller(self, token: Verified) -> Future[Caller]:
         return self.freshness.caller(token.text, lambda: self._standing(token))
@@ -134,10 +150,11 @@ class AskedOfKeycloak:
         self.freshness.forget(subject=subject, session=session)
 
     def _standing(self, token: Verified) -> Standing:
+        groups = self.groups.asked(_subject(token.claims)) if self.groups else None
         answer = self.introspection.claims(token.text)
         _check_same(token.claims, answer)
         _check_purpose(answer, token.issuer)
-        return Standing(_caller(answer, token.issuer), _session(answer))
+        return Standing(_caller(answer, token.issuer, _answered(groups) if groups else None), _session(answer))
 
 
 class Identity:
@@ -149,7 +166,7 @@ class Identity:
         self._jws = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
 
     def verified(self, token: str) -> Verified:
-        """The token, by rules 1 to 8.
+        """The token, by rules 1 to 7.
 
         Raises:
             NotAuthenticated: one of them fails.
@@ -158,7 +175,7 @@ class Identity:
         issuer, claims = self.signed(token)
         _check_purpose(claims, issuer)
         check_time(claims, self._clock())
-        return Verified(token, _caller(claims, issuer).subject, claims, issuer)
+        return Verified(token, _person(claims, issuer), claims, issuer)
 
     def signed(self, token: str, types: Collection[str] = HEADER_TYPES) -> tuple[Issuer, Claims]:
         """Rules 1 to 5 alone: what an accepted issuer has signed, not yet what it is good for and whether it has ended.
@@ -335,29 +352,58 @@ def _seconds(claims: Claims, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _caller(claims: Claims, issuer: Issuer) -> Caller:
+def _subject(claims: Claims) -> str:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_NAME:
         raise NotAuthenticated("the token names nobody")
+    return subject
+
+
+def _person(claims: Claims, issuer: Issuer) -> Principal:
     try:
-        person = principals.user(issuer.realm, subject)
-        return Caller(issuer.tenant, person, frozenset({person, *_principals(claims, issuer)}))
+        return principals.user(issuer.realm, _subject(claims))
+    except BadPrincipal as error:
+        raise NotAuthenticated(f"the token names nobody: {error}") from error
+
+
+def _caller(claims: Claims, issuer: Issuer, groups: Set[Principal] | None = None) -> Caller:
+    """Rule 8. `groups` count instead of those that the claims name, if they are known otherwise."""
+    person = _person(claims, issuer)
+    try:
+        held = {*_roles(claims, issuer), *(_groups(claims, issuer) if groups is None else groups)}
     except BadPrincipal as error:
         raise NotAuthenticated(f"the token's rights cannot be read: {error}") from error
+    return Caller(issuer.tenant, person, frozenset({person, *held}))
 
 
-def _principals(claims: Claims, issuer: Issuer) -> set[Principal]:
-    """Realm roles, our client's roles and groups by full path. Roles at other clients do not count (RM-06)."""
-    for name, mapper in MAPPERS.items():
-        if name not in claims:
-            raise NotAuthenticated(f"the token has no {name}; add Keycloak's mapper {mapper} to the access token")
+def _answered(groups: Future[frozenset[Principal]]) -> frozenset[Principal]:
+    try:
+        return groups.result(PATIENCE_S)
+    except TimeoutError as error:
+        raise Unavailable("the identity provider does not say in time which groups the caller is in") from error
+    except NotAllowed as error:  # that we may not ask is no fault of his
+        raise Unavailable(str(error)) from error
+
+
+def _roles(claims: Claims, issuer: Issuer) -> set[Principal]:
+    """Realm roles and our client's roles. Roles at other clients do not count (RM-06)."""
+    _check_there(claims, "realm_access")
     realm, client = issuer.realm, issuer.audience
     ours = _object(_object(claims, "resource_access"), client)
     return {
         *(principals.realm_role(realm, name) for name in _names(_object(claims, "realm_access"), "roles")),
         *(principals.client_role(realm, client, name) for name in _names(ours, "roles")),
-        *(principals.group(realm, path) for path in _names(claims, "groups")),
     }
+
+
+def _groups(claims: Claims, issuer: Issuer) -> set[Principal]:
+    _check_there(claims, "groups")
+    return {principals.group(issuer.realm, path) for path in _names(claims, "groups")}
+
+
+def _check_there(claims: Claims, name: str) -> None:
+    if name not in claims:
+        raise NotAuthenticated(f"the token has no {name}; add Keycloak's mapper {MAPPERS[name]} to the access token")
 
 
 def _object(claims: Claims, name: str) -> Claims:

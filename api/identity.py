@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from api.auth import AskedOfKeycloak, Identity, Issuer, usable
+from api.auth import AskedOfKeycloak, GroupsNow, Identity, Issuer, usable
 from api.demo_issuer import MARKER, DemoIssuer
 from api.freshness import Freshness
 from api.introspection import Introspection
@@ -32,15 +32,20 @@ def caller_of(settings: Settings, token: str) -> Caller:
     return open_identity(settings, DemoIssuer.load(settings.home)).caller(token)
 
 
-def open_identity(settings: Settings, demo: DemoIssuer | None) -> Identity:
+def open_identity(settings: Settings, demo: DemoIssuer | None, groups: GroupsNow | None = None) -> Identity:
     """Recognises the people of the settings' identity provider and the sample accounts of `demo`; without both, nobody.
+
+    `groups` says who of the provider's people is in which, by their ids.
 
     Raises:
         Misconfigured: a setting of the provider is missing or unsafe, or the demo is on beside a provider.
     """
     if demo:
         check_demo(settings)
-    issuers = [*([demo.issuer(settings.tenant)] if demo else []), *([issuer_of(settings)] if settings.issuer else [])]
+    issuers = [
+        *([demo.issuer(settings.tenant)] if demo else []),
+        *([issuer_of(settings, groups)] if settings.issuer else []),
+    ]
     return Identity(issuers)
 
 
@@ -74,7 +79,7 @@ def usable_keys(settings: Settings) -> int:
     return sum(map(usable, HttpKeys.at(settings.jwks_url).published().values()))
 
 
-def issuer_of(settings: Settings) -> Issuer:
+def issuer_of(settings: Settings, groups: GroupsNow | None = None) -> Issuer:
     """The identity provider of the settings.
 
     Raises:
@@ -98,6 +103,7 @@ def issuer_of(settings: Settings) -> Issuer:
         worth=AskedOfKeycloak(
             Introspection(introspection_url(settings.jwks_url), settings.service_client, settings.service_secret),
             Freshness(settings.freshness_s),
+            groups,
         ),
     )
 

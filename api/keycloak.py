@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,8 @@ from rag.settings import Settings
 
 TIMEOUT_S = 10
 PAGE = 100
+MOST_GROUPS = 1_000
+"""So many groups of one account are listed at a time."""
 AT_A_TIME = 4
 """Accounts that are asked about side by side while all of them are read."""
 _T = TypeVar("_T")
@@ -75,13 +77,13 @@ class KeycloakAccounts:
         self._client = client
 
     @classmethod
-    def of(cls, settings: Settings) -> KeycloakAccounts:
+    def of(cls, settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAccounts:
         """Those of the settings' provider; `client_roles` are those at the audience.
 
         Raises:
             Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
         """
-        return cls(administration(settings), settings.audience)
+        return cls(administration(settings, timeout_s), settings.audience)
 
     def account(self, subject: str) -> Account | None:
         """The account with this id; None if there is none.
@@ -91,6 +93,15 @@ class KeycloakAccounts:
             Unavailable: Keycloak does not answer, or not as it should.
         """
         return _asked(lambda: _if_there(lambda: self._account(subject)))
+
+    def groups_of(self, subject: str) -> list[Group]:
+        """The groups that the account with this id is a direct member of; none if there is no such account.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        part = quote(subject, safe="")
+        return _asked(lambda: _if_there(lambda: self._groups_of(part)) or [])
 
     def named(self, name: str) -> str | None:
         """The id of the account with exactly this user name; None if there is none.
@@ -113,13 +124,22 @@ class KeycloakAccounts:
         """
         return _asked(lambda: list(self._groups()))
 
-    def upwards(self, identifier: str) -> list[Group]:
-        """The group with this id and all above it, the topmost first; nothing if there is no such group.
+    def upwards(self, identifiers: Iterable[str]) -> list[Group]:
+        """The groups with these ids and all above them; ids that there are not are left out.
 
         Raises:
             NotAllowed, Unavailable: as above.
         """
-        return _asked(lambda: _if_there(lambda: self._upwards(identifier)) or [])
+        found: dict[str, Group] = {}
+        for each in identifiers:
+            at: str | None = each
+            while at is not None and at not in found:
+                read = _asked(partial(_if_there, partial(self._get, f"groups/{quote(at, safe='')}")))
+                if read is None:
+                    break
+                found[at] = group(read)
+                at = found[at].parent
+        return list(found.values())
 
     def people(self) -> Iterator[list[Account]]:
         """Every account that is enabled, service accounts too, a page at a time.
@@ -128,7 +148,8 @@ class KeycloakAccounts:
             NotAllowed, Unavailable: as above, in the middle too.
         """
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            for page in self._pages("users", enabled="true", briefRepresentation="true"):
+            pages = self._pages("users", enabled="true", briefRepresentation="true")
+            while page := _asked(lambda: next(pages, None)):
                 found = pool.map(self.account, [_text(each, "id") for each in page])
                 yield [each for each in found if each is not None and each.enabled]
 
@@ -146,7 +167,8 @@ class KeycloakAccounts:
         Raises:
             NotAllowed, Unavailable: as above, in the middle too.
         """
-        for page in self._pages("admin-events", dateFrom=since_ms, direction="asc"):
+        pages = self._pages("admin-events", dateFrom=since_ms, direction="asc")
+        while page := _asked(lambda: next(pages, None)):
             yield from _asked(partial(_events, page))
 
     def _groups(self) -> Iterator[Group]:
@@ -155,12 +177,6 @@ class KeycloakAccounts:
             for page in self._pages(addresses.pop(), briefRepresentation="true"):
                 yield from map(group, page)
                 addresses += [f"groups/{quote(each['id'])}/children" for each in page if each["subGroupCount"]]
-
-    def _upwards(self, identifier: str) -> list[Group]:
-        found = [group(self._get(f"groups/{quote(identifier, safe='')}"))]
-        while above := found[-1].parent:
-            found.append(group(self._get(f"groups/{quote(above, safe='')}")))
-        return found[::-1]
 
     def _account(self, subject: str) -> Account:
         part = quote(subject, safe="")
@@ -172,8 +188,12 @@ class KeycloakAccounts:
             enabled=user["enabled"] is True,
             realm_roles=frozenset(_text(each, "name") for each in realm_roles),
             client_roles=frozenset(self._roles_at_client(part)),
-            groups=tuple(map(group, self._admin.get_user_groups(part))),
+            groups=tuple(self._groups_of(part)),
         )
+
+    def _groups_of(self, part: str) -> list[Group]:
+        pages = self._pages(f"users/{part}/groups", size=MOST_GROUPS, briefRepresentation="true")
+        return [group(each) for page in pages for each in page]
 
     def _roles_at_client(self, subject: str) -> list[str]:
         """Effective roles there, read as the administration console does.
@@ -183,11 +203,11 @@ class KeycloakAccounts:
         held = self._get(f"ui-ext/effective-roles/users/{subject}")
         return [_text(each, "role") for each in held if each["client"] == self._client]
 
-    def _pages(self, address: str, **query: str | int) -> Iterator[list[dict[str, Any]]]:
-        for first in count(0, PAGE):
-            page: list[dict[str, Any]] = _asked(partial(self._get, address, first=first, max=PAGE, **query))
+    def _pages(self, address: str, size: int = PAGE, **query: str | int) -> Iterator[list[dict[str, Any]]]:
+        for first in count(0, size):
+            page: list[dict[str, Any]] = self._get(address, first=first, max=size, **query)
             yield page
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
 
     def _get(self, address: str, **query: str | int) -> Any:
@@ -220,7 +240,7 @@ def _events(found: list[dict[str, Any]]) -> list[AdminEvent]:
     ]
 
 
-def administration(settings: Settings) -> KeycloakAdmin:
+def administration(settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAdmin:
     """The administration API of the settings' realm, as its service client.
 
     Raises:
@@ -237,7 +257,7 @@ def administration(settings: Settings) -> KeycloakAdmin:
         realm_name=found[2],
         client_id=settings.service_client,
         client_secret_key=settings.service_secret,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     for each in (connection, connection.keycloak_openid.connection):
         each.verify = _authorities()

@@ -8,17 +8,18 @@ Keycloak says at that moment, and the history of who held what, which only expla
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from api.keycloak import Account, AdminEvent
+from api.keycloak import Account, AdminEvent, KeycloakAccounts
 from rag.access import principals
 from rag.access.groups import Group
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal
+from rag.settings import Settings
 from rag.stores.catalog_realm import CatalogRealm, Followed
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Work:
     subjects: frozenset[str]
 
 
-def work_of(events: Iterable[AdminEvent]) -> Work:
+def work_of(events: Collection[AdminEvent]) -> Work:
     """What these events concern. An event says where to look, never what is there: it may be old or out of order."""
     kinds = {each.kind for each in events if each.kind not in ROLES or _changes_a_role(each)}
     beneath = [each.path.split("/") for each in events if each.kind in OF_SUBJECTS]
@@ -144,6 +145,7 @@ class RealmSync:
         self._forget = forget
         self._clock = clock
         self._seen: frozenset[str] = frozenset()
+        self._followed: Followed | None = None  # by this process; each has something of its own to forget
 
     def run(self, *, full: bool = False) -> Synced:
         """Follows what happened since the last time, or reads everything if that cannot tell.
@@ -151,7 +153,7 @@ class RealmSync:
         Raises:
             NotAllowed, Unavailable: Keycloak or the catalog does not answer; what was not finished is done next time.
         """
-        followed = self._kept.followed()
+        followed = self._so_far()
         if followed is None or full:
             return self._full("asked for" if full else "it was never read")
         age = self._clock() - followed.full_at
@@ -163,15 +165,31 @@ class RealmSync:
             return self._full("the realm keeps no events of its administrators")
         return Synced("", 0, 0, 0)
 
+    def groups(self) -> int:
+        """Reads all groups, and no people. How many there are.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        found = self._source.groups()
+        self._kept.set_groups(found, whole=True)
+        return len(found)
+
+    def _so_far(self) -> Followed | None:
+        """How far this process has followed; at first, how far any has. A full reading counts whoever did it."""
+        kept = self._kept.followed()
+        if kept is None or self._followed is None:
+            return kept
+        return replace(self._followed, full_at=max(self._followed.full_at, kept.full_at))
+
     def _full(self, because: str) -> Synced:
         began = self._clock()
         events = self._events(_ms(began))
         self._forget(None)
-        groups = self._source.groups()
-        self._kept.set_groups(groups, whole=True)
+        groups = self.groups()
         people, changed = self._everybody()
         self._note(events, Followed("", _ms(began), began, began))
-        return Synced(because, len(groups), people, changed)
+        return Synced(because, groups, people, changed)
 
     def _follow(self, followed: Followed, events: list[AdminEvent]) -> Synced:
         names = [each.id for each in events]
@@ -185,11 +203,7 @@ class RealmSync:
         work = work_of(new)
         if work.everything:
             return self._full("the realm itself was changed")
-        groups = people = changed = 0
-        if work.groups:
-            found = self._source.groups()
-            self._kept.set_groups(found, whole=True)
-            groups = len(found)
+        groups = self.groups() if work.groups else 0
         if work.everybody:
             self._forget(None)
             people, changed = self._everybody()
@@ -206,6 +220,7 @@ class RealmSync:
         self._seen = frozenset(each.id for each in events)
         if events:
             followed = replace(followed, event_id=events[-1].id, event_ms=events[-1].at_ms)
+        self._followed = followed
         self._kept.set_followed(followed)
 
     def _everybody(self) -> tuple[int, int]:
@@ -240,3 +255,14 @@ class RealmSync:
 
 def _ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+def open_sync(
+    settings: Settings, kept: CatalogRealm, forget: Callable[[str | None], None] = lambda _subject: None
+) -> RealmSync:
+    """For the realm of the settings' provider.
+
+    Raises:
+        Misconfigured: there is none, or a setting of it is missing or unsafe.
+    """
+    return RealmSync(KeycloakAccounts.of(settings), kept, Names(settings.realm, settings.audience), forget)

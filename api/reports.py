@@ -48,6 +48,18 @@ def refusals(records: Records) -> list[dict[str, Any]]:
     return [{**asdict(each), "at": _iso(each.at), "advice": ADVICE[each.reason]} for each in records.status.refusals()]
 
 
+def directory(records: Records) -> dict[str, Any]:
+    """How far the directory has followed its realm, and the paths whose group is called something else now."""
+    followed, tree = records.realm.followed(), records.realm.tree()
+    return {
+        "groups": len(tree.groups),
+        "people": len(records.realm.people()),
+        "full_at": _iso(followed.full_at) if followed else None,
+        "followed_at": _iso(followed.followed_at) if followed else None,
+        "drifts": [asdict(each) for each in tree.drifts()],
+    }
+
+
 def explanation(told: Explanation) -> dict[str, Any]:
     """Why somebody may or may not read a document."""
     return {

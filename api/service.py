@@ -12,9 +12,13 @@ from functools import partial
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.identity import open_identity
 from api.local_operator import LocalOperator
+from api.memberships import open_memberships
+from api.realm_sync import open_sync
+from api.realm_watch import RealmWatch
 from api.server import listen, run_on
 from api.sessions import open_sessions
 from api.upkeep import every_day, keep_audit
@@ -30,6 +34,7 @@ class Service:
 
     kustos: Kustos
     ingesting: Ingesting
+    identity: Identity
     app: FastAPI
 
 
@@ -42,13 +47,14 @@ def open_service(settings: Settings) -> Iterator[Service]:
         KustosError: catalog, index or model cannot be opened.
     """
     demo = DemoIssuer.load(settings.home)
-    identity = open_identity(settings, demo)
     kustos = open_kustos(settings)
     ingesting = Ingesting(kustos)
     try:
+        identity = open_identity(settings, demo, open_memberships(settings, kustos.records.realm))
         sessions = open_sessions(settings, identity, kustos.records.sessions)
         local = LocalOperator.load(settings.home)
-        yield Service(kustos, ingesting, create_app(kustos, identity, demo, local, ingesting, sessions))
+        app = create_app(kustos, identity, demo, local, ingesting, sessions)
+        yield Service(kustos, ingesting, identity, app)
     finally:
         ingesting.close()  # a second Ctrl-C ends this wait, and then the index is left as a crash would leave it
         kustos.close()
@@ -74,7 +80,25 @@ def serve(settings: Settings) -> None:
         local = LocalOperator.load(settings.home)
         local.announce(settings.home, url)
         try:
-            with every_day(partial(keep_audit, service.kustos.records)):
+            with every_day(partial(keep_audit, service.kustos.records)), _following(settings, service):
                 run_on(service.app, listener, service.ingesting.stop)
         finally:
             local.withdraw(settings.home, url)
+
+
+@contextmanager
+def _following(settings: Settings, service: Service) -> Iterator[None]:
+    """The directory follows the realm for as long as the block lasts, where there is one."""
+    if not settings.issuer:
+        yield
+        return
+
+    def forget(subject: str | None) -> None:
+        service.identity.forget(subject=subject)
+
+    watch = RealmWatch(open_sync(settings, service.kustos.records.realm, forget), settings.directory_interval_s)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()

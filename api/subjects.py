@@ -7,13 +7,12 @@ from typing import Protocol
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.keycloak import Account, KeycloakAccounts
+from api.memberships import Memberships
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.access.scope import Caller
-from rag.errors import BadPrincipal, Misconfigured, NotAuthenticated, NotFound
+from rag.errors import BadPrincipal, NotAuthenticated, NotFound
 from rag.settings import Settings
-
-UNASKED = "who may read what without a token is asked of Keycloak: set KUSTOS_SERVICE_SECRET (docs/keycloak.md)"
 
 
 class Subjects(Protocol):
@@ -68,8 +67,9 @@ class DemoSubjects:
 class KeycloakSubjects:
     """Accounts of a realm, asked of Keycloak each time."""
 
-    def __init__(self, accounts: Accounts, settings: Settings) -> None:
+    def __init__(self, accounts: Accounts, memberships: Memberships, settings: Settings) -> None:
         self._accounts = accounts
+        self._memberships = memberships
         self._settings = settings
 
     def caller(self, subject: str) -> Caller:
@@ -101,29 +101,31 @@ class KeycloakSubjects:
                 principals.user(realm, account.id),
                 *(principals.realm_role(realm, name) for name in account.realm_roles),
                 *(principals.client_role(realm, client, name) for name in account.client_roles),
-                *(principals.group(realm, group.path) for group in account.groups),
+                *self._memberships.held(account.groups),
             }
         )
 
 
 class NoSubjects:
-    """Nobody can be asked about: there is a provider, but no secret to ask it with."""
+    """Nobody is known: there is neither a provider nor a demo."""
 
     def caller(self, subject: str) -> Caller:
-        raise Misconfigured(UNASKED)
+        raise NotAuthenticated("there is no identity provider")
 
     def subject(self, who: str) -> str:
-        raise Misconfigured(UNASKED)
+        raise NotFound(f"there is no account with the user name or id {who!r}: there is no identity provider")
 
 
-def open_subjects(settings: Settings, demo: DemoIssuer | None, identity: Identity) -> Subjects:
-    """The sample accounts of `demo`, or those of the settings' provider. Asks nobody yet.
+def open_subjects(
+    settings: Settings, demo: DemoIssuer | None, identity: Identity, memberships: Memberships | None
+) -> Subjects:
+    """The sample accounts of `demo`, or those of the settings' provider, whose groups `memberships` knows.
 
     Raises:
         Misconfigured: a setting of the provider is missing or unsafe.
     """
     if demo is not None:
         return DemoSubjects(demo, identity)
-    if not settings.service_secret:
+    if memberships is None:
         return NoSubjects()
-    return KeycloakSubjects(KeycloakAccounts.of(settings), settings)
+    return KeycloakSubjects(KeycloakAccounts.of(settings), memberships, settings)

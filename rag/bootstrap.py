@@ -31,8 +31,10 @@ from rag.stores.catalog_audit import CatalogAudit, KeepText
 from rag.stores.catalog_audit_keeping import AuditKeeping
 from rag.stores.catalog_audit_trail import AuditTrail
 from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_history import CatalogHistory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
+from rag.stores.catalog_realm import CatalogRealm
 from rag.stores.catalog_sessions import CatalogSessions
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter
@@ -55,6 +57,8 @@ class Records:
     writer: CatalogWriter
     explainer: Explainer
     indexes: CatalogIndexes
+    realm: CatalogRealm
+    history: CatalogHistory
     sessions: CatalogSessions
     audit: CatalogAudit
     trail: AuditTrail
@@ -122,6 +126,8 @@ def open_records(settings: Settings) -> Records:
         writer=CatalogWriter(catalog, settings.tenant),
         explainer=Explainer(reader, Directory(directory), directory, reader),
         indexes=CatalogIndexes(catalog, settings.tenant),
+        realm=CatalogRealm(catalog, settings.tenant, settings.realm),
+        history=CatalogHistory(catalog, settings.tenant),
         sessions=CatalogSessions(catalog, settings.tenant),
         audit=audit,
         trail=trail,

@@ -17,6 +17,7 @@ RANGES = {
     "freshness_s": (0.0, 300.0),
     "audit_names_days": (0, 36_500),
     "audit_days": (0, 36_500),
+    "directory_interval_s": (1.0, 86_400.0),
 }
 """Smallest and largest value of each number."""
 CHOICES = {
@@ -52,6 +53,7 @@ class Settings:
         page_client, page_secret: what the page signs people in with; without the secret it does not.
         service_client, service_secret: what Kustos itself asks Keycloak with, at each request.
         freshness_s: what Keycloak said of a token holds so many seconds at most; 0 asks at each request.
+        directory_interval_s: so often the directory follows what Keycloak's administrators did.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
@@ -89,6 +91,7 @@ class Settings:
     service_client: str = "kustos-service"
     service_secret: str = ""
     freshness_s: float = 0.0
+    directory_interval_s: float = 15.0
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
     pdf_reader: str = "pymupdf"

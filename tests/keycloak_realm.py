@@ -132,10 +132,10 @@ class KeycloakRealm:
         return name
 
     def join(self, person: str, path: str) -> None:
-        self.admin.group_user_add(self.subject(person), self._group(path))
+        self.admin.group_user_add(self.subject(person), self.group_id(path))
 
     def leave(self, person: str, path: str) -> None:
-        self.admin.group_user_remove(self.subject(person), self._group(path))
+        self.admin.group_user_remove(self.subject(person), self.group_id(path))
 
     def give_role(self, person: str, role: str) -> None:
         self.admin.assign_realm_roles(self.subject(person), [self.admin.get_realm_role(role)])
@@ -170,7 +170,29 @@ class KeycloakRealm:
         finally:
             self.admin.delete_client_roles_of_user(subject, management, found)
 
-    def _group(self, path: str) -> str:
+    @contextmanager
+    def without_events(self) -> Iterator[None]:
+        """What administrators do is not recorded for the length of a block."""
+        self.admin.update_realm(self.name, {"adminEventsEnabled": False})
+        try:
+            yield
+        finally:
+            self.admin.update_realm(self.name, {"adminEventsEnabled": True})
+
+    @contextmanager
+    def groups_left_out_of_tokens(self) -> Iterator[None]:
+        """The group mapper fills what introspection says, and no access token, for the length of a block."""
+        scope = next(each for each in self.admin.get_client_scopes() if each["name"] == "kustos")
+        mapper = next(each for each in scope["protocolMappers"] if each["name"] == "groups by full path")
+        off = {**mapper, "config": {**mapper["config"], "access.token.claim": "false"}}
+        self.admin.update_mapper_in_client_scope(scope["id"], mapper["id"], off)
+        try:
+            yield
+        finally:
+            self.admin.update_mapper_in_client_scope(scope["id"], mapper["id"], mapper)
+
+    def group_id(self, path: str) -> str:
+        """Keycloak's own id of a group."""
         return str(self.admin.get_group_by_path(path)["id"])
 
     def duty(self, name: str) -> dict[str, Any]:

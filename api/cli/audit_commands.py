@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from api.cli.commands import AS, JSON, installed
+from api.cli.installation import AS, JSON, installed
 from api.cli.output import note, out, plain, print_json, print_table, typed_failures
 
 DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])

@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from api.cli.installation import AS, JSON, asked, installed, settings
 from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
     from api.oidc import Device
-    from rag.settings import Settings
 
-AS_HELP = "Sample account of the demo to ask as, instead of the person who has signed in (kustos login)."
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-AS = click.option("--as", "who", metavar="WHO", help=AS_HELP)
 AS_SAMPLE = click.option("--as", "who", required=True, metavar="WHO", help="Sample account of the demo.")
 
 
-def settings() -> Settings:
-    """Settings from the environment, read once per command.
-
-    Raises:
-        Misconfigured: one of them cannot be used.
-    """
-    from rag.errors import Misconfigured
-    from rag.settings import Settings
-
-    base = Settings.from_mapping(os.environ)
-    try:
-        base.home.exists()
-    except OSError as error:  # its name is too long, or a folder above it is closed to this user
-        raise Misconfigured(
-            f"the home folder {base.home} cannot be reached ({error.strerror}); see KUSTOS_HOME"
-        ) from error
-    return base
-
-
-def installed() -> Settings:
-    """Settings of an installation that is there already: only serve, ingest and demo begin one.
-
-    Raises:
-        Misconfigured: there is none, probably because the command runs in another folder.
-    """
-    from rag.errors import Misconfigured
-
-    base = settings()
-    if base.home.is_dir() and (base.catalog_url or (base.home / "catalog.db").exists()):
-        return base
-    raise Misconfigured(
-        f"there is no Kustos installation in {base.home.absolute()}; say where it is with KUSTOS_HOME, "
-        "or begin one with: kustos ingest FOLDER --source NAME (or kustos demo)"
-    )
-
-
-def asked() -> Settings:
-    """Settings for a command that asks a service: one elsewhere, or that of an installation here.
-
-    Raises:
-        Misconfigured: there is neither.
-    """
-    base = settings()
-    return base if base.url else installed()
-
-
 class _Lazy(click.Group):
-    """A group of which `audit` and `eval` are imported only when they are asked for. It takes UTF-8 only."""
+    """Imports groups of commands only when they are asked for, and takes arguments in UTF-8 only."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for each in args:
@@ -76,7 +26,7 @@ class _Lazy(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "audit", "eval"])
+        return sorted([*super().list_commands(ctx), "audit", "directory", "eval"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "audit":
@@ -89,6 +39,10 @@ class _Lazy(click.Group):
 
             evaluate.add_command(revocation)
             return evaluate
+        if cmd_name == "directory":
+            from api.cli.directory import directory
+
+            return directory
         return super().get_command(ctx, cmd_name)
 
 

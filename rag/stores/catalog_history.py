@@ -109,7 +109,9 @@ class CatalogHistory:
         row = self._last(mine, acl_history, at)
         return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, utc(row.at)) if row else None
 
-    def containers(self, principals: Set[Principal], at: datetime, origins: Collection[str] | None = None) -> set[Edge]:
+    def memberships(
+        self, principals: Set[Principal], at: datetime, origins: Collection[str] | None = None
+    ) -> set[Edge]:
         """The memberships of `principals` at that moment, as pairs; of these origins only, or of all."""
         history = membership_history.c
         held = select(history.member, history.container).where(
@@ -123,6 +125,11 @@ class CatalogHistory:
         with self._catalog.reading() as connection:
             rows = connection.execute(held, self._catalog.among(ids=sorted(principals)))
             return {(Principal(member), Principal(container)) for member, container in rows}
+
+    @staticmethod
+    def now() -> datetime:
+        """The moment up to which this process has noted everything."""
+        return datetime.now(UTC)
 
     def prune(self, before: datetime) -> int:
         """Forgets what ended before that moment; what held then, and since, stays. Returns how many entries left."""

@@ -72,6 +72,7 @@ class CatalogRealm:
         """Takes groups as they are now; `whole`: there are no others. One transaction."""
         found = list(groups)
         with self._catalog.writing() as connection:
+            self._alone(connection)
             before = self._tree(connection)
             self._write(connection, before, before.with_groups(found, whole=whole))
 
@@ -82,6 +83,7 @@ class CatalogRealm:
             NotFound: no right for that path means anything yet.
         """
         with self._catalog.writing() as connection:
+            self._alone(connection)
             before = self._tree(connection)
             if path not in before.bound:
                 raise NotFound(f"no group has ever been seen as {path!r}; see: kustos directory status")
@@ -93,6 +95,7 @@ class CatalogRealm:
         for at in range(0, len(people), PEOPLE_A_STATEMENT):
             batch = people[at : at + PEOPLE_A_STATEMENT]
             with self._catalog.writing(durable=False) as connection:
+                self._alone(connection)
                 known = self._held(connection, batch)
                 wanted = {(person, each) for person in batch for each in held[person]}
                 self._note(connection, known - wanted, wanted - known)
@@ -117,6 +120,11 @@ class CatalogRealm:
         with self._catalog.writing() as connection:
             if not connection.execute(update(realm_syncs).where(*self._mine(realm_syncs)).values(**values)).rowcount:
                 connection.execute(insert(realm_syncs).values(tenant=self._tenant, realm=self._realm, **values))
+
+    def _alone(self, connection: Connection) -> None:
+        """Others that change the tenant's directory wait for the end of this transaction, and read what it wrote."""
+        mine = update(revisions).where(revisions.c.tenant == self._tenant)
+        connection.execute(mine.values(directory=revisions.c.directory))
 
     def _tree(self, connection: Connection) -> GroupTree:
         columns = (realm_groups.c.id, realm_groups.c.name, realm_groups.c.path, realm_groups.c.parent_id)

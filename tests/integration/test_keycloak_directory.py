@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.auth import Identity
+from api.identity import open_identity
+from api.keycloak import KeycloakAccounts
+from api.memberships import Memberships, open_memberships
+from api.realm_sync import RealmSync, Synced, open_sync
 from api.subjects import Subjects, open_subjects
 from rag.access import principals
+from rag.access.directory import Directory
+from rag.access.principals import Principal
+from rag.access.scope import Caller
+from rag.bootstrap import Records, open_records
 from rag.errors import NotAllowed, NotAuthenticated, NotFound, Unavailable
 from rag.settings import Settings
+from tests.integration.conftest import CommandLine
 from tests.keycloak_realm import QUALIFIER, KeycloakRealm
 
 
 @pytest.fixture(scope="module")
-def identity(realm: KeycloakRealm) -> Identity:
-    return realm.identity()
+def settings(realm: KeycloakRealm, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return realm.settings(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
-def settings(realm: KeycloakRealm) -> Settings:
-    return realm.settings(Path("unused"), KUSTOS_SERVICE_SECRET=realm.secret("kustos-service") or "")
+def records(settings: Settings) -> Iterator[Records]:
+    opened = open_records(settings)
+    yield opened
+    opened.catalog.close()
 
 
 @pytest.fixture(scope="module")
-def subjects(settings: Settings, identity: Identity) -> Subjects:
-    return open_subjects(settings, None, identity)
+def memberships(settings: Settings, records: Records) -> Memberships:
+    found = open_memberships(settings, records.realm)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def identity(settings: Settings, memberships: Memberships) -> Identity:
+    return open_identity(settings, None, memberships)
+
+
+@pytest.fixture(scope="module")
+def subjects(settings: Settings, identity: Identity, memberships: Memberships) -> Subjects:
+    return open_subjects(settings, None, identity, memberships)
+
+
+@pytest.fixture
+def sync(settings: Settings, records: Records) -> RealmSync:
+    return open_sync(settings, records.realm)
+
+
+def paths(records: Records, caller: Caller) -> set[str]:
+    """Group paths that count for a caller."""
+    prefix = principals.group(QUALIFIER, "/").removesuffix("/")
+    widened = Directory(records.directory).widen(caller)
+    return {each.removeprefix(prefix) for each in widened if each.startswith(prefix)}
 
 
 def user(realm: KeycloakRealm, person: str) -> str:
@@ -77,7 +116,7 @@ def test_what_is_taken_away_is_missing_at_once(realm: KeycloakRealm, subjects: S
     realm.take_role(person, "mitarbeiter")
     realm.take_duty(person, "auditor")
     assert before - subjects.caller(subject).principals == {
-        principals.group(QUALIFIER, "/leitung"),
+        principals.group_by_id(QUALIFIER, realm.group_id("/leitung")),
         principals.realm_role(QUALIFIER, "mitarbeiter"),
         principals.client_role(QUALIFIER, "kustos", "auditor"),
     }
@@ -108,15 +147,227 @@ def test_rm_12_a_name_that_is_given_again_is_another_person(realm: KeycloakRealm
             subjects.subject(who)
 
 
-def test_a_service_client_that_may_not_ask_is_told_so(realm: KeycloakRealm, identity: Identity) -> None:
-    client = {"KUSTOS_SERVICE_CLIENT": "kustos-sync", "KUSTOS_SERVICE_SECRET": realm.secret("kustos-sync") or ""}
+def test_a_service_client_that_may_not_ask_is_told_so(
+    realm: KeycloakRealm, settings: Settings, identity: Identity, records: Records
+) -> None:
+    secret = realm.secret("kustos-sync") or ""
+    weak = replace(settings, service_client="kustos-sync", service_secret=secret)
+    memberships = open_memberships(weak, records.realm)
     with pytest.raises(NotAllowed):
-        open_subjects(realm.settings(Path("unused"), **client), None, identity).caller(user(realm, "anna"))
-
-
-def test_ft_02_a_keycloak_that_is_not_there_is_unavailable(settings: Settings, identity: Identity) -> None:
-    away = "http://127.0.0.1:9/realms/kustos"
-    gone = {"issuer": away, "jwks_url": f"{away}/protocol/openid-connect/certs"}
-    nobody = Settings(**{**{name: getattr(settings, name) for name in settings.__slots__}, **gone})
+        open_subjects(weak, None, identity, memberships).caller(user(realm, "anna"))
     with pytest.raises(Unavailable):
-        open_subjects(nobody, None, identity).caller("kc:hansekai:user:1")
+        open_identity(weak, None, memberships).caller(realm.token("anna"))
+
+
+def test_ft_02_a_keycloak_that_is_not_there_is_unavailable(
+    settings: Settings, identity: Identity, records: Records
+) -> None:
+    away = "http://127.0.0.1:9/realms/kustos"
+    gone = replace(settings, issuer=away, jwks_url=f"{away}/protocol/openid-connect/certs")
+    memberships = open_memberships(gone, records.realm)
+    with pytest.raises(Unavailable):
+        open_subjects(gone, None, identity, memberships).caller("kc:hansekai:user:1")
+
+
+def test_rm_03_a_member_of_a_group_below_counts_as_one_above(
+    realm: KeycloakRealm, identity: Identity, records: Records
+) -> None:
+    assert paths(records, identity.caller(realm.token("anna"))) == {
+        "/accounts",
+        "/betrieb/fahrer/hamburg",
+        "/betrieb/fahrer",
+        "/betrieb",
+    }
+
+
+def test_rm_03_at_fifteen_levels_and_keycloak_has_no_cycles(
+    realm: KeycloakRealm, identity: Identity, records: Records, sync: RealmSync
+) -> None:
+    ids: list[str] = []
+    for level in range(15):
+        ids.append(realm.admin.create_group({"name": f"l{level}"}, parent=ids[-1] if ids else None))
+    person = realm.person()
+    realm.admin.group_user_add(realm.subject(person), ids[-1])
+    expected = {"/accounts", *("".join(f"/l{n}" for n in range(level + 1)) for level in range(15))}
+    assert paths(records, identity.caller(realm.token(person))) == expected
+    sync.run(full=True)
+    assert paths(records, identity.caller(realm.token(person))) == expected
+    moved = json.dumps({"id": ids[0], "name": "l0"})
+    address = f"admin/realms/{realm.name}/groups/{ids[-1]}/children"
+    assert realm.admin.connection.raw_post(address, data=moved).status_code >= 400
+    realm.admin.delete_group(ids[0])
+
+
+def test_rm_01_and_rm_04_a_renamed_group_keeps_its_rights_and_its_old_name_gives_none(
+    realm: KeycloakRealm, identity: Identity, records: Records
+) -> None:
+    trade = realm.admin.create_group({"name": "handel"})
+    person, other = realm.person(groups=["/handel"]), realm.person()
+    assert paths(records, identity.caller(realm.token(person))) == {"/accounts", "/handel"}
+    realm.admin.update_group(trade, {"name": "verkauf"})
+    again = realm.admin.create_group({"name": "handel"})
+    realm.join(other, "/handel")
+    assert paths(records, identity.caller(realm.token(person))) == {"/accounts", "/handel", "/verkauf"}
+    assert paths(records, identity.caller(realm.token(other))) == {"/accounts"}
+    for each in (trade, again):
+        realm.admin.delete_group(each)
+
+
+def test_rm_04_a_moved_group_is_held_by_where_it_is_now(
+    realm: KeycloakRealm, identity: Identity, records: Records
+) -> None:
+    old, new = realm.admin.create_group({"name": "alt"}), realm.admin.create_group({"name": "neu"})
+    below = realm.admin.create_group({"name": "team"}, parent=old)
+    person = realm.person(groups=["/alt/team"])
+    token = realm.token(person)
+    assert paths(records, identity.caller(token)) == {"/accounts", "/alt", "/alt/team"}
+    address = f"admin/realms/{realm.name}/groups/{new}/children"
+    moved = json.dumps({"id": below, "name": "team"})
+    assert realm.admin.connection.raw_post(address, data=moved).status_code == 204
+    assert paths(records, identity.caller(token)) == {"/accounts", "/neu", "/neu/team", "/alt/team"}
+    for each in (old, new):
+        realm.admin.delete_group(each)
+
+
+def test_rm_05_a_group_made_anew_has_none_of_the_rights_of_the_old_one(
+    realm: KeycloakRealm, identity: Identity, records: Records, sync: RealmSync
+) -> None:
+    old = realm.admin.create_group({"name": "finanzen"})
+    person = realm.person(groups=["/finanzen"])
+    assert "/finanzen" in paths(records, identity.caller(realm.token(person)))
+    realm.admin.delete_group(old)
+    new = realm.admin.create_group({"name": "finanzen"})
+    realm.join(person, "/finanzen")
+    token = realm.token(person)
+    assert paths(records, identity.caller(token)) == {"/accounts"}
+    sync.run()
+    assert paths(records, identity.caller(token)) == {"/accounts"}
+    records.realm.rebind("/finanzen")
+    assert paths(records, identity.caller(token)) == {"/accounts", "/finanzen"}
+    realm.admin.delete_group(new)
+
+
+def test_rm_02_a_group_whose_name_is_the_path_of_another_is_not_that_one(
+    realm: KeycloakRealm, identity: Identity, records: Records
+) -> None:
+    made = realm.admin.create_group({"name": "felixstowe/sales"})
+    person = realm.person()
+    realm.admin.group_user_add(realm.subject(person), made)
+    assert paths(records, identity.caller(realm.token(person))) == {"/accounts"}
+    assert paths(records, identity.caller(realm.token("grace"))) == {"/accounts", "/felixstowe", "/felixstowe/sales"}
+    realm.admin.delete_group(made)
+
+
+def test_rm_10_more_groups_than_a_token_holds(realm: KeycloakRealm, identity: Identity, records: Records) -> None:
+    """With the mapper's 'add to access token' off, a token of somebody in many groups is no larger than another's."""
+    person, top = realm.person(), realm.admin.create_group({"name": "viele"})
+    for number in range(120):
+        name = f"{number}-{'x' * 150}"
+        realm.admin.group_user_add(realm.subject(person), realm.admin.create_group({"name": name}, parent=top))
+    try:
+        with pytest.raises(NotAuthenticated, match="too long"):
+            identity.caller(realm.token(person))
+        with realm.groups_left_out_of_tokens():
+            token = realm.token(person)
+        assert len(token) < 4_000
+        assert len(paths(records, identity.caller(token))) == 122
+    finally:
+        realm.admin.delete_group(top)
+
+
+def held(records: Records, realm: KeycloakRealm, person: str) -> set[Principal]:
+    """What the history has a person hold now."""
+    subject = principals.user(QUALIFIER, realm.subject(person))
+    return {each for _, each in records.history.memberships({subject}, records.history.now())}
+
+
+def test_the_directory_is_read_once_and_then_follows_events(
+    realm: KeycloakRealm, records: Records, sync: RealmSync
+) -> None:
+    everything = sync.run(full=True)
+    enabled = sum(each["enabled"] for each in realm.admin.get_users())
+    assert everything.people == enabled + 3, "service accounts are people too"
+    leitung = principals.group_by_id(QUALIFIER, realm.group_id("/leitung"))
+    person = realm.person(groups=["/leitung"], roles=["mitarbeiter"], duties=["auditor"])
+    assert sync.run().full_because == ""
+    assert {leitung, principals.realm_role(QUALIFIER, "mitarbeiter")} <= held(records, realm, person)
+    realm.leave(person, "/leitung")
+    realm.take_role(person, "mitarbeiter")
+    assert sync.run().people == 1
+    assert not {leitung, principals.realm_role(QUALIFIER, "mitarbeiter")} & held(records, realm, person)
+    assert principals.client_role(QUALIFIER, "kustos", "auditor") in held(records, realm, person)
+    realm.disable(person)
+    sync.run()
+    assert held(records, realm, person) == set()
+    assert sync.run() == Synced("", 0, 0, 0)
+
+
+def test_a_role_of_a_group_and_a_part_of_a_role_reach_the_directory(
+    realm: KeycloakRealm, records: Records, sync: RealmSync
+) -> None:
+    person = realm.person(groups=["/vertrieb"])
+    for name in ("gruppenrolle", "teilrolle"):
+        realm.admin.create_realm_role({"name": name})
+    sync.run(full=True)
+    whole, part = (realm.admin.get_realm_role(name) for name in ("gruppenrolle", "teilrolle"))
+    realm.admin.assign_group_realm_roles(realm.group_id("/vertrieb"), [whole])
+    sync.run()
+    assert principals.realm_role(QUALIFIER, "gruppenrolle") in held(records, realm, person)
+    realm.admin.add_composite_realm_roles_to_role("gruppenrolle", [part])
+    sync.run()
+    assert principals.realm_role(QUALIFIER, "teilrolle") in held(records, realm, person)
+    realm.admin.delete_realm_role("gruppenrolle")
+    sync.run()
+    assert not {principals.realm_role(QUALIFIER, name) for name in ("gruppenrolle", "teilrolle")} & held(
+        records, realm, person
+    )
+
+
+def test_a_gap_in_the_events_means_that_everything_is_read(
+    realm: KeycloakRealm, records: Records, sync: RealmSync
+) -> None:
+    sync.run(full=True)
+    person = realm.person(groups=["/leitung"])
+    sync.run()
+    realm.leave(person, "/leitung")
+    realm.admin.connection.raw_delete(f"admin/realms/{realm.name}/admin-events")
+    assert sync.run().full_because == "the last event that was followed is no longer kept"
+    assert principals.group_by_id(QUALIFIER, realm.group_id("/leitung")) not in held(records, realm, person)
+    with realm.without_events():
+        assert sync.run() == Synced("", 0, 0, 0)
+        realm.join(person, "/leitung")
+    assert sync.run().full_because == "the realm itself was changed"
+    assert principals.group_by_id(QUALIFIER, realm.group_id("/leitung")) in held(records, realm, person)
+
+
+def test_groups_are_listed_across_pages(realm: KeycloakRealm, settings: Settings) -> None:
+    top = realm.admin.create_group({"name": "seiten"})
+    for number in range(101):
+        realm.admin.create_group({"name": f"s{number}"}, parent=top)
+    found = KeycloakAccounts.of(settings).groups()
+    assert sum(each.parent == top for each in found) == 101
+    assert len({each.id for each in found}) == len(found) == realm.admin.groups_count()["count"]
+    realm.admin.delete_group(top)
+
+
+def test_an_operator_reads_the_directory_and_binds_a_path_anew(realm: KeycloakRealm, tmp_path: Path) -> None:
+    command_line = CommandLine(tmp_path / "home")
+    open_records(realm.settings(tmp_path / "home")).catalog.close()
+
+    def told(*arguments: str) -> Any:
+        done = command_line.run("directory", *arguments, **realm.environment())
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+    old = realm.admin.create_group({"name": "einkauf"})
+    assert told("sync", "--json")["full_because"] == "it was never read"
+    realm.admin.delete_group(old)
+    new = realm.admin.create_group({"name": "einkauf"})
+    assert "followed" in told("sync")
+    drift = {"path": "/einkauf", "group_id": old, "now": None, "taken_by": new}
+    assert drift in told("status", "--json")["drifts"]
+    assert "/einkauf" in told("status")
+    assert "called so now" in told("rebind", "/einkauf")
+    assert drift not in told("status", "--json")["drifts"]
+    assert command_line.run("directory", "rebind", "/nirgends", **realm.environment()).returncode == 1
+    realm.admin.delete_group(new)

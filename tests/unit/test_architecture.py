@@ -24,7 +24,11 @@ MIGRATIONS = "rag.stores.migrations.versions."  # tables written out once and ne
 
 SCOPE_MAKER = "rag.access.gate"
 READER_HOLDERS = {"rag.bootstrap", "rag.access.gate"}
-READS_ENVIRONMENT = {"api.cli.commands", "ingest.parsers.child", "rag"}  # rag reads nothing and only silences vendors
+READS_ENVIRONMENT = {
+    "api.cli.installation",
+    "ingest.parsers.child",
+    "rag",
+}  # rag reads nothing and only silences vendors
 IMPORTS_LATE = re.compile(r"api\.(cli|__main__)(\..+|_.+)?|(\w+\.)*bootstrap")
 SHARED_VENDORS = {"numpy", "pydantic", "yaml"}  # vocabulary, not products: no adapter would hide anything
 FORBIDDEN_PARAMETER = re.compile(r"bypass.*|skip_.*|unsafe.*|no_access.*|as_admin|ignore_acl.*")

@@ -1,0 +1,82 @@
+"""Commands about the directory: what is known of Keycloak's groups and people, and whether it is true."""
+
+from __future__ import annotations
+
+import click
+
+from api.cli.installation import JSON, installed
+from api.cli.output import note, out, plain, print_json, print_table, typed_failures
+
+
+@click.group()
+def directory() -> None:
+    """Keycloak's groups and people as the catalog has them.
+
+    \b
+    Rights do not wait for it: who is in which group is asked of Keycloak at each request. It holds
+      - which groups are within which, and which group a path in an access file means;
+      - who was in which group when, for kustos explain.
+    \b
+    A path means the group that had it first. After a group was deleted and made anew:
+      kustos directory status          shows paths whose group has another name now, or is gone
+      kustos directory rebind /sales   gives the rights of /sales to the group that is called so now
+
+    kustos serve keeps it up to date (KUSTOS_DIRECTORY_INTERVAL_S).
+    """
+
+
+@directory.command()
+@click.option("--full", is_flag=True, help="Read everything, instead of what administrators did since the last time.")
+@JSON
+@typed_failures
+def sync(full: bool, as_json: bool) -> None:
+    """Bring the directory up to date now."""
+    from dataclasses import asdict
+
+    from api.realm_sync import open_sync
+    from rag.bootstrap import open_records
+
+    base = installed()
+    done = open_sync(base, open_records(base).realm).run(full=full)
+    if as_json:
+        print_json(asdict(done))
+    elif done.full_because:
+        out.print(f"read {done.groups} groups and {done.people} people, because {done.full_because}", markup=False)
+    else:
+        out.print(f"followed {done.events} events: {done.changed} people hold something else", markup=False)
+
+
+@directory.command()
+@JSON
+@typed_failures
+def status(as_json: bool) -> None:
+    """Show how far the directory is, and the paths whose group is called something else now."""
+    from api.reports import directory as report
+    from rag.bootstrap import open_records
+
+    told = report(open_records(installed()))
+    if as_json:
+        print_json(told)
+        return
+    note(f"{told['groups']} groups, {told['people']} people")
+    note(f"read as a whole: {told['full_at'] or 'never'}; events followed: {told['followed_at'] or 'never'}")
+    rows = [[plain(each["path"]), plain(each["now"] or "gone"), each["taken_by"] or ""] for each in told["drifts"]]
+    print_table("Paths that mean another group than they say", ("path", "its group is now", "has the path now"), rows)
+
+
+@directory.command()
+@click.argument("path")
+@typed_failures
+def rebind(path: str) -> None:
+    """Give the rights of PATH to the group that has that path now, or to nobody if none has.
+
+    Look first who is in that group: from the next question on its members read what PATH may read.
+    """
+    from api.realm_sync import open_sync
+    from rag.bootstrap import open_records
+
+    base = installed()
+    records = open_records(base)
+    open_sync(base, records.realm).groups()
+    records.realm.rebind(path)
+    out.print(f"{plain(path)} means the group that is called so now", markup=False)

@@ -1,0 +1,61 @@
+"""What the commands begin with: the settings, and the installation that they are about."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+AS_HELP = "Sample account of the demo to ask as, instead of the person who has signed in (kustos login)."
+AS = click.option("--as", "who", metavar="WHO", help=AS_HELP)
+
+
+def settings() -> Settings:
+    """Settings from the environment, read once per command.
+
+    Raises:
+        Misconfigured: one of them cannot be used.
+    """
+    from rag.errors import Misconfigured
+    from rag.settings import Settings
+
+    base = Settings.from_mapping(os.environ)
+    try:
+        base.home.exists()
+    except OSError as error:  # its name is too long, or a folder above it is closed to this user
+        raise Misconfigured(
+            f"the home folder {base.home} cannot be reached ({error.strerror}); see KUSTOS_HOME"
+        ) from error
+    return base
+
+
+def installed() -> Settings:
+    """Settings of an installation that is there already: only serve, ingest and demo begin one.
+
+    Raises:
+        Misconfigured: there is none, probably because the command runs in another folder.
+    """
+    from rag.errors import Misconfigured
+
+    base = settings()
+    if base.home.is_dir() and (base.catalog_url or (base.home / "catalog.db").exists()):
+        return base
+    raise Misconfigured(
+        f"there is no Kustos installation in {base.home.absolute()}; say where it is with KUSTOS_HOME, "
+        "or begin one with: kustos ingest FOLDER --source NAME (or kustos demo)"
+    )
+
+
+def asked() -> Settings:
+    """Settings for a command that asks a service: one elsewhere, or that of an installation here.
+
+    Raises:
+        Misconfigured: there is neither.
+    """
+    base = settings()
+    return base if base.url else installed()

@@ -1,0 +1,92 @@
+"""Which groups somebody is in at this moment, by their ids, with a directory that is true for them.
+
+Keycloak names the groups that a person is a direct member of; what holds those groups, and which paths mean them, is in
+the catalog. What the catalog has may be older than the answer, and an edge that Keycloak no longer has must not give
+anything back. So each group of the answer is held against the catalog: one that is not known in exactly this place is
+read anew, with all above it, before anything is decided. What is unknown to Keycloak is held by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from threading import Lock
+from typing import Protocol
+
+from api.confirmation import Questions
+from api.keycloak import KeycloakAccounts
+from rag.access import principals
+from rag.access.groups import Group
+from rag.access.principals import Principal
+from rag.settings import Settings
+from rag.stores.catalog_realm import CatalogRealm
+
+TIMEOUT_S = 2
+MOST_SINGLY = 20
+"""Beyond so many groups of one person it is quicker to read all that there are."""
+
+
+class Groups(Protocol):
+    """The groups of one realm, as it has them at this moment. Each method raises NotAllowed or Unavailable."""
+
+    def groups_of(self, subject: str) -> Sequence[Group]:
+        """The groups that the account with this id is a direct member of; none if there is no such account."""
+
+    def upwards(self, identifiers: Iterable[str]) -> Sequence[Group]:
+        """The groups with these ids and all above them; ids that there are not are left out."""
+
+    def groups(self) -> Sequence[Group]:
+        """Every group of the realm."""
+
+
+class Memberships:
+    """The groups of a realm's people, as principals."""
+
+    def __init__(self, groups: Groups, kept: CatalogRealm, realm: str) -> None:
+        self._groups = groups
+        self._kept = kept
+        self._realm = realm
+        self._questions = Questions("identity provider's groups")
+        self._mending = Lock()
+
+    def asked(self, subject: str) -> Future[frozenset[Principal]]:
+        """The groups that the account with this id is in now, asked for on another thread.
+
+        The answer may be NotAllowed, or Unavailable: Keycloak or the catalog does not say.
+
+        Raises:
+            Overloaded: too many are asked for already.
+        """
+        return self._questions.put(lambda: self.held(self._groups.groups_of(subject)))
+
+    def held(self, groups: Sequence[Group]) -> frozenset[Principal]:
+        """These groups by their ids, once the catalog has them where Keycloak does.
+
+        Raises:
+            NotAllowed, Unavailable: Keycloak or the catalog does not say where they are.
+        """
+        tree = self._kept.tree()
+        unknown = [each for each in groups if not tree.agrees_with(each)]
+        there = {each.id for each in groups} - {each.id for each in unknown}
+        if unknown:
+            there |= self._mend(unknown)
+        return frozenset(principals.group_by_id(self._realm, each) for each in there)
+
+    def _mend(self, unknown: Sequence[Group]) -> set[str]:
+        """Reads these groups anew into the catalog. Those that there still are."""
+        with self._mending:
+            whole = len(unknown) > MOST_SINGLY
+            found = self._groups.groups() if whole else self._groups.upwards(each.id for each in unknown)
+            self._kept.set_groups(found, whole=whole)
+        return {each.id for each in unknown} & {each.id for each in found}
+
+
+def open_memberships(settings: Settings, kept: CatalogRealm) -> Memberships | None:
+    """Those of the settings' provider; None without one. Asks nobody yet.
+
+    Raises:
+        Misconfigured: a setting of the provider is missing or unsafe.
+    """
+    if not settings.issuer:
+        return None
+    return Memberships(KeycloakAccounts.of(settings, TIMEOUT_S), kept, settings.realm)
