@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from api.cli.installation import AS, JSON, installed
+from api.cli.installation import AS, JSON, asked, installed
 from api.cli.output import note, out, plain, print_json, print_table, typed_failures
 
 DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
@@ -21,7 +21,8 @@ DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 def audit() -> None:
     """Verify, export and ask the audit: who was shown what, and who did what to Kustos.
 
-    All but verify and head need the duty auditor. Days and times are UTC; each asking is itself recorded.
+    All but verify and head need the duty auditor (sign in with kustos login). Days and times are UTC; each asking is
+    itself recorded.
     """
 
 
@@ -62,15 +63,16 @@ def head() -> None:
 @click.option("--until", type=DATE, help="Before this day or moment.")
 @click.option("--names", is_flag=True, help="Names in place of pseudonyms, where they are kept.")
 @typed_failures
-def export(who: str, since: datetime | None, until: datetime | None, names: bool) -> None:
+def export(who: str | None, since: datetime | None, until: datetime | None, names: bool) -> None:
     """Print records as JSON lines with the fields of OCSF."""
-    from api.cli.connection import bearer, checked, connect
+    from api.cli.connection import checked, proof, reach
 
-    base, given = installed(), {"since": since, "until": until}
+    base, given = asked(), {"since": since, "until": until}
+    headers = proof(base, who)
     parameters = {name: f"{each.isoformat()}Z" for name, each in given.items() if each} | {"names": str(names).lower()}
     with (
-        connect(base) as client,
-        client.stream("GET", "/v1/audit/events", params=parameters, headers=bearer(base, who)) as reply,
+        reach(base) as client,
+        client.stream("GET", "/v1/audit/events", params=parameters, headers=headers) as reply,
     ):
         for line in checked(reply).iter_lines():
             click.echo(line)
@@ -81,7 +83,7 @@ def export(who: str, since: datetime | None, until: datetime | None, names: bool
 @AS
 @JSON
 @typed_failures
-def who_saw(document: str, who: str, as_json: bool) -> None:
+def who_saw(document: str, who: str | None, as_json: bool) -> None:
     """Say who was shown something of DOCUMENT (an id or an address), how often and when."""
     told = _asked(who, "who-saw", {"document": document})
     _print(told, "people", "who", f"people saw something of {document}", as_json=as_json)
@@ -92,7 +94,7 @@ def who_saw(document: str, who: str, as_json: bool) -> None:
 @AS
 @JSON
 @typed_failures
-def what_saw(person: str, who: str, as_json: bool) -> None:
+def what_saw(person: str, who: str | None, as_json: bool) -> None:
     """Say what PERSON (a subject, or its id at the identity provider) was shown."""
     told = _asked(who, "what-saw", {"person": person})
     _print(told, "documents", "document", f"documents seen by {person}", as_json=as_json)
@@ -102,7 +104,7 @@ def what_saw(person: str, who: str, as_json: bool) -> None:
 @click.option("--before", type=DATE, required=True, help="Remove records from before this day or moment.")
 @AS
 @typed_failures
-def prune(before: datetime, who: str) -> None:
+def prune(before: datetime, who: str | None) -> None:
     """Remove old records with their texts and names. The chain can still be verified."""
     click.echo(f"{_done(who, 'prune', {'before': f'{before.isoformat()}Z'})['removed']} records removed")
 
@@ -111,27 +113,29 @@ def prune(before: datetime, who: str) -> None:
 @click.argument("person")
 @AS
 @typed_failures
-def forget(person: str, who: str) -> None:
+def forget(person: str, who: str | None) -> None:
     """Erase the name of PERSON from the audit; what he did stays, under pseudonyms that nobody can resolve."""
     click.echo(f"forgotten on {_done(who, 'forget', {'person': person})['days']} days")
 
 
-def _asked(who: str, what: str, parameters: dict[str, str]) -> dict[str, Any]:
-    from api.cli.connection import bearer, checked, connect
+def _asked(who: str | None, what: str, parameters: dict[str, str]) -> dict[str, Any]:
+    from api.cli.connection import checked, proof, reach
 
-    base = installed()
-    with connect(base) as client:
-        reply = client.get(f"/v1/audit/{what}", params=parameters, headers=bearer(base, who))
+    base = asked()
+    headers = proof(base, who)
+    with reach(base) as client:
+        reply = client.get(f"/v1/audit/{what}", params=parameters, headers=headers)
         told: dict[str, Any] = checked(reply).json()
     return told
 
 
-def _done(who: str, what: str, body: dict[str, str]) -> dict[str, Any]:
-    from api.cli.connection import bearer, checked, connect
+def _done(who: str | None, what: str, body: dict[str, str]) -> dict[str, Any]:
+    from api.cli.connection import checked, proof, reach
 
-    base = installed()
-    with connect(base) as client:
-        told: dict[str, Any] = checked(client.post(f"/v1/audit/{what}", json=body, headers=bearer(base, who))).json()
+    base = asked()
+    headers = proof(base, who)
+    with reach(base) as client:
+        told: dict[str, Any] = checked(client.post(f"/v1/audit/{what}", json=body, headers=headers)).json()
     return told
 
 

@@ -13,6 +13,7 @@ from api.local_operator import LocalOperator
 from ingest.parsers.options import OCR_ENGINES, PDF_READERS
 from rag.errors import Misconfigured
 from rag.settings import CHOICES, RANGES, Settings
+from rag.stores.catalog_audit import KeepText
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LATIN_1 = os.fsdecode("grün".encode("latin-1"))
@@ -109,6 +110,7 @@ def test_every_number_has_its_range_and_every_reader_its_choice() -> None:
     assert {name: set(values) for name, values in CHOICES.items()} == {
         "pdf_reader": set(PDF_READERS),
         "ocr": set(OCR_ENGINES),
+        "audit_text": set(KeepText),
     }
     assert Settings.from_mapping({"KUSTOS_OCR_PAGES": "50"}).ocr_pages == 50
 
