@@ -202,17 +202,15 @@ class Sessions:
     def _renewed(self, cookie: str, row: SessionRow, kept: Kept) -> Kept:
         try:
             tokens = self._client.refresh(kept.refresh)
-        except Refused as error:
-            if error.error != "invalid_grant":  # it is not the session that is refused, but this service
-                self._store.unclaim(row.id, row.generation)
-                raise Unavailable(f"the page's client is not accepted: {error}") from error
-            self._store.end(row.id)
-            raise NotAuthenticated(f"the session has ended at the identity provider: {error}") from error
-        except Unavailable:
+        except (Refused, Unavailable) as error:
+            if isinstance(error, Refused) and error.error == "invalid_grant":
+                self._store.end(row.id)
+                raise NotAuthenticated(f"the session has ended at the identity provider: {error}") from error
             self._store.unclaim(row.id, row.generation)
+            log.warning("tokens of a session cannot be renewed: %s", error)
             if self._clock() < kept.ends_at:
                 return kept
-            raise
+            raise Unavailable("tokens of a session have ended, and cannot be renewed now") from error
         if not self._store.renew(row.id, row.generation, _sealed(cookie, tokens, kept.name)):
             self._end_at_provider(tokens.refresh)
             raise NotAuthenticated("the session has ended while its tokens were renewed")
