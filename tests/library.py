@@ -31,7 +31,9 @@ from rag.answering import Answering
 from rag.bootstrap import Kustos, open_records
 from rag.documents import Chunk, Document, IndexPoint, acl_id, chunk_id, content_hash, document_id
 from rag.models.answerers import Answerers
-from rag.ports import AuditLog
+from rag.models.extractive import ExtractiveAnswerer
+from rag.models.lexical import Bm25Encoder
+from rag.ports import AuditLog, Index
 from rag.retrieval import Retrieval
 from rag.settings import Settings
 from rag.stores.catalog_reading import CatalogReader
@@ -80,12 +82,28 @@ class Library:
     def add(self, *documents: Written) -> None:
         writer = self.kustos.records.writer
         writer.set_places(SOURCE, [Place(each.name, Acl(each.allow, each.deny), each.name) for each in documents])
-        for each in documents:
-            document, chunks = _document(each), _chunks(each)
-            points = [_point(document, each, chunk) for chunk in chunks]
-            terms = {point.chunk_id: point.lexical.indices for point in points}
-            writer.commit([NewVersion(document, each.name, "1", chunks)], terms)
-            self.index.upsert(points)
+        terms = {chunk.id: self._point(each, chunk).lexical.indices for each in documents for chunk in _chunks(each)}
+        writer.commit([NewVersion(_document(each), each.name, "1", _chunks(each)) for each in documents], terms)
+        self.write_points(*documents)
+
+    def write_points(self, *documents: Written) -> None:
+        """Into the index alone, as a sync that dies before it commits."""
+        points = [self._point(each, chunk) for each in documents for chunk in _chunks(each)]
+        self.kustos.index_writer.upsert(points)
+
+    def _point(self, written: Written, chunk: Chunk) -> IndexPoint:
+        return IndexPoint(
+            chunk_id=chunk.id,
+            document_id=written.id,
+            source=SOURCE,
+            language="en",
+            tenant=TENANT,
+            acl_id=acl_id(TENANT, SOURCE, written.name),
+            allow=tuple(sorted(written.allow)),
+            deny=tuple(sorted(written.deny)),
+            dense=tuple(self.kustos.embedder.embed_question(chunk.indexed_text).tolist()),
+            lexical=self.kustos.lexical.document(chunk.indexed_text, "en"),
+        )
 
     def regrant(self, document: Written, acl: Acl) -> None:
         """Changes rights in the catalog alone: the index still shows the old ones."""
@@ -93,15 +111,24 @@ class Library:
 
 
 def open_library(
-    home: Path, *documents: Written, host: str = "127.0.0.1", public_name: str = "", audit: AuditLog | None = None
+    home: Path,
+    *documents: Written,
+    host: str = "127.0.0.1",
+    public_name: str = "",
+    audit: AuditLog | None = None,
+    real_index: Index | None = None,
 ) -> Library:
+    """The library; with `real_index` over that one and with the real BM25 and quotations."""
     records = open_records(Settings(home=home, tenant=TENANT, host=host, public_name=public_name))
-    index, embedder, lexical, detector = MemoryIndex(), WordEmbedder(), WordEncoder(), GermanOrEnglish()
+    embedder, detector, memory = WordEmbedder(), GermanOrEnglish(), MemoryIndex()
+    index = real_index or memory
+    lexical = Bm25Encoder(("en", "de")) if real_index else WordEncoder()
     log = audit or records.audit
     gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), log)
     retrieval = Retrieval(gate, embedder, lexical, detector, covers=lambda _: True)
     answerer = QuotingAnswerer()
-    answerers = NamedAnswerers({"text-general": answerer, "extractive": answerer})
+    quoting = ExtractiveAnswerer(embedder) if real_index else answerer
+    answerers = NamedAnswerers({"text-general": answerer, "extractive": quoting})
     kustos = Kustos(
         records=records,
         embedder=embedder,
@@ -116,7 +143,7 @@ def open_library(
         check_index=lambda: None,
         close=records.catalog.close,
     )
-    library = Library(kustos, index, answerer)
+    library = Library(kustos, memory, answerer)
     library.add(*documents)
     return library
 
@@ -189,18 +216,3 @@ def _chunks(written: Written) -> list[Chunk]:
         chunks.append(Chunk(identifier, written.id, ordinal, text, headings, 1, at, at + len(text), "en", digest))
         at += len(text)
     return chunks
-
-
-def _point(document: Document, written: Written, chunk: Chunk) -> IndexPoint:
-    return IndexPoint(
-        chunk_id=chunk.id,
-        document_id=document.id,
-        source=SOURCE,
-        language="en",
-        tenant=TENANT,
-        acl_id=document.acl_id,
-        allow=tuple(sorted(written.allow)),
-        deny=tuple(sorted(written.deny)),
-        dense=tuple(WordEmbedder().embed_question(chunk.indexed_text).tolist()),
-        lexical=WordEncoder().document(chunk.indexed_text, "en"),
-    )

@@ -1,7 +1,7 @@
 """Executes the catalogue of attacks and faults, and prints what came of each case.
 
     make security [LONG=1]
-    .venv/bin/python -m tests.security [--long] [further options of pytest]
+    .venv/bin/python -m tests.security [options of pytest]
 
 Runs every test of `tests/` that is named after a case, and no other. Writes build/security.md and build/security.json. The exit
 status is 1 if a test fails, if a case is executed by no test and does not say why, or if all tests of a case were skipped.
@@ -21,7 +21,6 @@ import pytest
 from tests.security.catalogue import Case, cases, faults, named
 
 BUILD = Path("build")
-LONG_CHECKS = 1_000_000
 
 
 class Executed:
@@ -109,8 +108,7 @@ def _write(matrix: list[Row]) -> None:
 def main(arguments: list[str]) -> int:
     """Runs, prints and writes; exit status."""
     executed = Executed()
-    options = [each for each in arguments if each != "--long"]
-    status = int(pytest.main(["-q", "--no-header", *options], plugins=[executed]))
+    status = int(pytest.main(["-q", "--no-header", *arguments], plugins=[executed]))
     catalogue = cases()
     matrix = rows(catalogue, executed)
     _write(matrix)
