@@ -113,6 +113,13 @@ class Listing:
         return next((place for prefix, place in self.unavailable.items() if item_id.startswith(prefix)), None)
 
 
+class Sink(Protocol):
+    """Where the content of an item goes."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Takes the next piece."""
+
+
 class Connector(Protocol):
     """One source of documents with rights. Stateless between calls; safe to use from several threads."""
 
@@ -130,8 +137,8 @@ class Connector(Protocol):
             SourceUnavailable: the source cannot be listed, or looks like something else than what was listed before.
         """
 
-    def fetch(self, item: Item) -> bytes:
-        """The content of exactly the state that was listed.
+    def fetch(self, item: Item, into: Sink) -> None:
+        """Writes the content of exactly the state that was listed, piece by piece. Pieces before an error are void.
 
         Raises:
             ItemChanged: it changed since the listing, or while it was read.

@@ -28,7 +28,7 @@ from pathlib import Path
 from watchfiles._rust_notify import RustNotify
 
 from connectors import access_files
-from connectors.base import AccessEntry, Item, ItemChanged, ItemGone, Listing, Problem
+from connectors.base import AccessEntry, Item, ItemChanged, ItemGone, Listing, Problem, Sink
 from connectors.names import component, components, displayed, is_ignored, quoted, uri
 from connectors.sidecars import UNGOVERNED, Folder, RightsReader, Sidecars, state
 from rag.access.acl import Acl
@@ -114,27 +114,27 @@ class FilesystemConnector:
                 f"If it is meant to be empty, put a file called {MARKER} into it"
             )
 
-    def fetch(self, item: Item) -> bytes:
+    def fetch(self, item: Item, into: Sink) -> None:
         with self._open_root() as root:
             try:
                 with _opened(root, components(item.item_id)) as file:
-                    return self._read(file, item)
+                    self._copy(file, item, into)
             except ValueError as error:
                 raise ItemGone(str(error)) from error
             except OSError as error:
                 raise self._translated(error, item) from error
 
-    def _read(self, file: int, item: Item) -> bytes:
+    def _copy(self, file: int, item: Item, into: Sink) -> None:
         _check_unchanged(file, item)
         if os.fstat(file).st_size > self._max_bytes:
             raise self._too_large(item)
-        data = bytearray()
-        while piece := os.read(file, min(_READ_BYTES, self._max_bytes + 1 - len(data))):
-            data += piece
-            if len(data) > self._max_bytes:
+        copied = 0
+        while piece := os.read(file, _READ_BYTES):
+            copied += len(piece)
+            if copied > self._max_bytes:
                 raise self._too_large(item)
+            into.write(piece)
         _check_unchanged(file, item)
-        return bytes(data)
 
     def _too_large(self, item: Item) -> DocumentRefused:
         return DocumentRefused(RefusalReason.TOO_LARGE, f"{item.item_id} has more than {self._max_bytes:,} bytes")

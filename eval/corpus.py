@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from connectors.base import AccessEntry, Item, Listing
+from connectors.base import AccessEntry, Item, Listing, Sink
 from eval.datasets import CorpusDocument, DocumentAccess, User
+from ingest.content import Content
 from ingest.extraction import Element, ElementKind, Extraction, finished
 from rag.access import principals
 from rag.access.acl import Acl
@@ -44,9 +45,9 @@ class Corpus:
         access = {self._place(each): self._entry(each) for each in self._documents.values()}
         return Listing(tuple(map(self._item, self._documents.values())), access)
 
-    def fetch(self, item: Item) -> bytes:
+    def fetch(self, item: Item, into: Sink) -> None:
         """The document as JSON, which `parse` reads."""
-        return _content(self._documents[item.item_id])
+        into.write(_json(self._documents[item.item_id]))
 
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
         """Nothing: a corpus does not change."""
@@ -63,7 +64,7 @@ class Corpus:
         return AccessEntry(self._place(document), acl, origin="metadata.acl")
 
     def _item(self, document: CorpusDocument) -> Item:
-        content = _content(document)
+        content = _json(document)
         return Item(
             item_id=document.id,
             uri=document.id,
@@ -74,9 +75,9 @@ class Corpus:
         )
 
 
-def parse(data: bytes, name: str) -> Extraction:
+def parse(content: Content, name: str) -> Extraction:
     """A document of the corpus, its title as heading. Takes the place of the file parsers: there is no file format."""
-    document = json.loads(data)
+    document = json.loads(content.read())
     heading = Element(ElementKind.HEADING, document["title"], level=1)
     text = Element(ElementKind.PARAGRAPH, document["text"])
     return finished(Extraction(name, (heading, text), "text/plain"))
@@ -105,5 +106,5 @@ def _group(name: str) -> Principal:
     return principals.group(REALM, f"/{name}")
 
 
-def _content(document: CorpusDocument) -> bytes:
+def _json(document: CorpusDocument) -> bytes:
     return json.dumps({"title": document.title, "text": document.text}, ensure_ascii=False).encode()

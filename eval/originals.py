@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.base import AccessEntry, Item, Listing
+from connectors.base import AccessEntry, Item, Listing, Sink
 from eval.datasets import BadDataset, CorpusDocument
 from eval.parsing.similarity import about_span
+from ingest.content import Content
 from ingest.extraction import Extraction, extracted_text
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT
@@ -58,17 +59,17 @@ class Originals:
         items = (Item(name, name, name, _LONG_AGO, name, SOURCE) for name in self._extractions)
         return Listing(tuple(items), {SOURCE: access})
 
-    def fetch(self, item: Item) -> bytes:
+    def fetch(self, item: Item, into: Sink) -> None:
         """The file's name: it was read already, see `parse`."""
-        return item.item_id.encode()
+        into.write(item.item_id.encode())
 
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
         """Nothing: the files do not change."""
         return iter(())
 
-    def parse(self, data: bytes, name: str) -> Extraction:
+    def parse(self, content: Content, name: str) -> Extraction:
         """What was read out of the file that `fetch` named."""
-        return self._extractions[data.decode()]
+        return self._extractions[content.read().decode()]
 
     def stands_for(self, name: str, chunk: Chunk) -> Sequence[str]:
         """Documents that the chunk of a file holds half of, or that hold half of it, the largest share first."""

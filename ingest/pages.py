@@ -7,15 +7,17 @@ another one. Pictures of the same version are drawn once.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 from connectors.base import Connector, Item, ItemChanged, ItemGone
+from ingest.content import Content, collected, content_of
 from ingest.reading import Parse, file_inside
 from rag.documents import Box, Document
 from rag.errors import DocumentRefused, NotFound
@@ -25,7 +27,7 @@ PAGED = ("application/pdf", "image/")
 """Media types, or how they begin, of documents that have pages to look at."""
 KEPT_BYTES = 64_000_000
 
-Render = Callable[[bytes, int, int, Sequence[Box]], bytes]
+Render = Callable[[Content, int, int, Sequence[Box]], bytes]
 """Document, page from 1, width in pixels and boxes to mark: a PNG. Raises DocumentRefused."""
 OpenSource = Callable[[str, Path], Connector]
 """Name and root of a source to its connector."""
@@ -60,25 +62,30 @@ class PageImages:
 
     def _draw(self, document: Document, page: int, width: int, marked: Sequence[Box]) -> bytes:
         try:
-            return self._render(self._bytes(document), page, width, marked)
+            with self._content(document) as content:
+                return self._render(content, page, width, marked)
         except DocumentRefused as refusal:
             raise NotFound(f"page {page} of document {document.id!r} cannot be drawn: {refusal.detail}") from refusal
 
-    def _bytes(self, document: Document) -> bytes:
+    @contextmanager
+    def _content(self, document: Document) -> Iterator[Content]:
         listed = self._catalog.listed(document.parent_id or document.id)
         if listed is None or not listed.root:
             raise NotFound(f"the source of document {document.id!r} keeps no pages")
         item = Item(listed.item_id, listed.uri, listed.name, _THEN, listed.change_token, "")
-        try:
-            data = self._open_source(document.source, Path(listed.root)).fetch(item)
-            if document.parent_id:
-                outer = replace(document, id=document.parent_id, uri=listed.uri)
-                data = file_inside(self._parse, outer, listed.name, data, document)
-        except (ItemChanged, ItemGone, DocumentRefused) as error:
-            raise _another_version(document) from error
-        if hashlib.sha256(data).hexdigest() != document.version:
-            raise _another_version(document)
-        return data
+        connector = self._open_source(document.source, Path(listed.root))
+        with ExitStack() as stack:
+            try:
+                content = stack.enter_context(collected(partial(connector.fetch, item)))
+                if document.parent_id:
+                    outer = replace(document, id=document.parent_id, uri=listed.uri)
+                    data = file_inside(self._parse, outer, listed.name, content, document)
+                    content = stack.enter_context(content_of(data))
+            except (ItemChanged, ItemGone, DocumentRefused) as error:
+                raise _another_version(document) from error
+            if content.sha256 != document.version:
+                raise _another_version(document)
+            yield content
 
 
 class _Pictures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_bytes
 from select import POLLIN, poll
-from tempfile import TemporaryFile
 from threading import Lock
 from time import monotonic
 from typing import BinaryIO, TypeVar, cast
@@ -28,7 +26,6 @@ ENDING_S = 0.5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MAX_THREADS = 200
 OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
-SEALS = 0b1111  # no more seals, not shorter, not longer, not written to (linux/fcntl.h)
 ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -235,43 +232,6 @@ class ParserProcess:
         if ended_for is not None:
             return ended_for
         return DocumentRefused(RefusalReason.PARSER_FAILED, f"the parser process ended ({self._process.returncode})")
-
-
-@contextmanager
-def sealed(data: bytes) -> Iterator[int]:
-    """An open file of that content, which nobody can change any more where the system can seal files.
-
-    Raises:
-        Unavailable: this process is short of what that takes.
-    """
-    try:
-        descriptor = _sealed(data) if hasattr(os, "memfd_create") else _temporary(data)
-    except OSError as error:
-        raise Unavailable(f"no document can be handed to a parser process: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _sealed(data: bytes) -> int:
-    descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _temporary(data: bytes) -> int:
-    with TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        return os.dup(file.fileno())
 
 
 def load_of(pid: int, *, with_group: bool = False) -> Load:

@@ -147,14 +147,7 @@ class Ingestion:
             problems=listing.problems,
         )
         self._catalog.begin(source, type(connector).__name__, root)
-        self._set_places(source, listing, planned.tightening)
-        self._catalog.regovern(
-            {each.document_id: acl_id(self._tenant, source, each.reference) for each in planned.regoverned}
-        )
-        self._catalog.remove(planned.gone)
-        self._set_places(source, listing, planned.loosening)
-        self._name_origins(source, listing)
-        self.follow()
+        self._govern(source, listing, planned)
         self._read_and_write(connector, (*(each.item for each in planned.changed), *planned.new), report, progress)
         self.follow()
         self._index.settle()
@@ -163,6 +156,17 @@ class Ingestion:
         self._catalog.complete(source, listing.cursor, "" if left else applied)
         report.seconds = perf_counter() - started
         return report
+
+    def _govern(self, source: str, listing: Listing, planned: Plan) -> None:
+        """Everything but content: rights shrink, documents move and leave, rights grow; and the index follows."""
+        self._set_places(source, listing, planned.tightening)
+        self._catalog.regovern(
+            {each.document_id: acl_id(self._tenant, source, each.reference) for each in planned.regoverned}
+        )
+        self._catalog.remove(planned.gone)
+        self._set_places(source, listing, planned.loosening)
+        self._name_origins(source, listing)
+        self.follow()
 
     def _applied(self, listing: Listing) -> str:
         """Names the listing together with what reads and decides now: where both are the same, so is the plan."""

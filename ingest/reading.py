@@ -7,16 +7,17 @@ never wider.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from connectors.base import Connector, Item, ItemChanged, ItemGone
+from ingest.content import Content, collected, content_of
 from ingest.extraction import Attachment, Extraction, clean
 from rag.documents import Chunk, Document, acl_id, attachment_id, document_id
 from rag.errors import DocumentRefused, RefusalReason
@@ -34,8 +35,8 @@ MAX_INSIDE = 1_000  # files inside one item, over all levels
 MAX_NAME_CHARS = 200
 ITEM_S = 1_800.0  # for one item with all that is inside it; a hostile archive could take the limit of each file in turn
 
-Parse = Callable[[bytes, str], Extraction]
-"""Bytes and name of a file to what is in it; raises DocumentRefused."""
+Parse = Callable[[Content, str], Extraction]
+"""Content and name of a file to what is in it; raises DocumentRefused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,6 @@ class _File:
     id: str
     uri: str
     name: str
-    data: bytes
     modified_at: datetime | None
     item_id: str | None
 
@@ -117,17 +117,17 @@ class DocumentReader:
         identifier = document_id(self._tenant, connector.source, item.item_id)
         family = _Family(item, connector.source, identifier, self._clock() + self._item_s)
         try:
-            data = connector.fetch(item)
-            file = _File(identifier, item.uri, item.name, data, item.modified_at, item.item_id)
-            version = self._version(file, family, nesting=0)
+            file = _File(identifier, item.uri, item.name, item.modified_at, item.item_id)
+            with collected(partial(connector.fetch, item)) as content:
+                version = self._version(file, content, family, nesting=0)
         except (ItemChanged, ItemGone):
             return Read(item)
         except DocumentRefused as refusal:
             return Read(item, refusal=self._refusal(identifier, item.uri, item.item_id, family, refusal))
         return Read(item, replace(version, inside=tuple(family.inside), refused=tuple(family.refused)))
 
-    def _version(self, file: _File, family: _Family, nesting: int) -> NewVersion:
-        extraction = self._parse(file.data, file.name)
+    def _version(self, file: _File, content: Content, family: _Family, nesting: int) -> NewVersion:
+        extraction = self._parse(content, file.name)
         chunks = self._chunker.chunk(file.id, extraction, self._detector.detect)
         if not chunks and not extraction.attachments:
             raise DocumentRefused(RefusalReason.NO_TEXT, "there is no text in it")
@@ -139,17 +139,17 @@ class DocumentReader:
             title=extraction.title or one_line(file.name),
             media_type=extraction.media_type,
             language=_main_language(chunks) if chunks else "",
-            version=hashlib.sha256(file.data).hexdigest(),
+            version=content.sha256,
             acl_id=acl_id(self._tenant, family.source, family.item.acl_reference),
-            bytes=len(file.data),
+            bytes=content.size,
             modified_at=extraction.modified_at or file.modified_at,
             passages=len(chunks),
             author=extraction.author,
             created_at=extraction.created_at,
             parent_id=None if file.id == family.root else family.root,
         )
-        for inner in _inside(file, extraction.attachments):
-            self._read_inside(inner, family, nesting + 1)
+        for inner, data in _inside(file, extraction.attachments):
+            self._read_inside(inner, data, family, nesting + 1)
         return NewVersion(
             about,
             file.item_id,
@@ -161,12 +161,13 @@ class DocumentReader:
             unread="; ".join(extraction.notices),
         )
 
-    def _read_inside(self, file: _File, family: _Family, nesting: int) -> None:
+    def _read_inside(self, file: _File, data: bytes, family: _Family, nesting: int) -> None:
         """Adds the file, and all inside it, to the family; one that cannot be read costs only itself."""
         family.seen += 1
         try:
             self._refuse_endless(family, nesting)
-            family.inside.append(self._version(file, family, nesting))
+            with content_of(data) as content:
+                family.inside.append(self._version(file, content, family, nesting))
         except DocumentRefused as refusal:
             family.refused.append(self._refusal(file.id, file.uri, None, family, refusal))
 
@@ -196,7 +197,7 @@ class DocumentReader:
         )
 
 
-def file_inside(parse: Parse, outer: Document, name: str, data: bytes, wanted: Document) -> bytes:
+def file_inside(parse: Parse, outer: Document, name: str, content: Content, wanted: Document) -> bytes:
     """The bytes of the document `wanted` inside the listed document `outer`, whose file name and content these are.
 
     Only the files on the way to it are read: their addresses are the beginning of its own.
@@ -204,32 +205,33 @@ def file_inside(parse: Parse, outer: Document, name: str, data: bytes, wanted: D
     Raises:
         DocumentRefused: there is no such file in it, or it cannot be read any more.
     """
-    found = _search(parse, _File(outer.id, outer.uri, name, data, None, None), wanted, nesting=1)
+    found = _search(parse, _File(outer.id, outer.uri, name, None, None), content, wanted, nesting=1)
     if found is None:
         raise DocumentRefused(RefusalReason.DAMAGED, "the file is not inside its document any more")
     return found
 
 
-def _search(parse: Parse, file: _File, wanted: Document, nesting: int) -> bytes | None:
-    for each in _inside(file, parse(file.data, file.name).attachments):
+def _search(parse: Parse, file: _File, content: Content, wanted: Document, nesting: int) -> bytes | None:
+    for each, data in _inside(file, parse(content, file.name).attachments):
         if each.id == wanted.id:
-            return each.data
+            return data
         if nesting < MAX_NESTING and wanted.uri.startswith(each.uri + INSIDE):
-            found = _search(parse, each, wanted, nesting + 1)
+            with content_of(data) as inner:
+                found = _search(parse, each, inner, wanted, nesting + 1)
             if found is not None:
                 return found
     return None
 
 
-def _inside(file: _File, attachments: Sequence[Attachment]) -> Iterator[_File]:
-    """The attachments under ids that depend on their names, not on their order: an edit beside them changes nothing."""
+def _inside(file: _File, attachments: Sequence[Attachment]) -> Iterator[tuple[_File, bytes]]:
+    """The attachments and their bytes, under ids that depend on names and not on the order, which edits change."""
     occurrences: Counter[str] = Counter()
     for each in attachments:
         name = one_line(each.name)[:MAX_NAME_CHARS] or "unnamed"
         occurrences[name] += 1
         shown = name if occurrences[name] == 1 else f"{name} ({occurrences[name]})"
         identifier = attachment_id(file.id, name, occurrences[name])
-        yield _File(identifier, f"{file.uri}{INSIDE}{shown}", name, each.data, None, None)
+        yield _File(identifier, f"{file.uri}{INSIDE}{shown}", name, None, None), each.data
 
 
 def one_line(name: str) -> str:

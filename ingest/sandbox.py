@@ -15,15 +15,17 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from threading import Condition, Thread
 from time import monotonic, sleep
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
 
+from ingest.content import Content, content_of
 from ingest.extraction import Extraction
 from ingest.parser_folder import sweep
-from ingest.parser_process import Allowance, ParserProcess, sealed
+from ingest.parser_process import Allowance, ParserProcess
 from ingest.parsers.confinement import Measures
 from ingest.parsers.options import ReadingOptions
 from ingest.parsers.wire import NeedsProgram, Wanted, receive_extraction, receive_image
@@ -130,7 +132,7 @@ class ParserPool:
             self._end(self._idle)
             self._idle = []
 
-    def parse(self, data: bytes, name: str) -> Extraction:
+    def parse(self, document: Content | bytes, name: str) -> Extraction:
         """What the document holds.
 
         Raises:
@@ -139,15 +141,15 @@ class ParserPool:
         """
         wanted, time = Wanted(name), Allowance(self._timeout_s)
         try:
-            return self._asked(data, wanted, receive_extraction, time)
+            return self._asked(document, wanted, receive_extraction, time)
         except NeedsProgram as refusal:
             if refusal.program not in self._programs:
                 raise
             if not self.measures().programs:
                 raise DocumentRefused(RefusalReason.UNSUPPORTED, UNHELD.format(refusal.program)) from refusal
-            return self._asked(data, wanted, receive_extraction, time, refusal.program)
+            return self._asked(document, wanted, receive_extraction, time, refusal.program)
 
-    def render(self, data: bytes, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
+    def render(self, document: Content | bytes, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
         """The image of a page (from 1), `width` pixels wide, with `marked` places highlighted: a PNG.
 
         So says the child; whoever shows it shows it as an image only.
@@ -156,7 +158,7 @@ class ParserPool:
             DocumentRefused, Unavailable: as for `parse`.
         """
         wanted = Wanted(page=page, width=width, marked=tuple(marked))
-        return self._asked(data, wanted, receive_image, Allowance(self._timeout_s))
+        return self._asked(document, wanted, receive_image, Allowance(self._timeout_s))
 
     def measures(self) -> Measures:
         """What holds the children on this machine.
@@ -183,15 +185,21 @@ class ParserPool:
             return False
 
     def _asked(
-        self, data: bytes, wanted: Wanted, believe: Callable[[BinaryIO], T], time: Allowance, program: str = ""
+        self,
+        document: Content | bytes,
+        wanted: Wanted,
+        believe: Callable[[BinaryIO], T],
+        time: Allowance,
+        program: str = "",
     ) -> T:
-        if len(data) > self._max_bytes:
-            raise DocumentRefused(RefusalReason.TOO_LARGE, f"{len(data):,} bytes; {self._max_bytes:,} are allowed")
-        with sealed(data) as document:
+        with nullcontext(document) if isinstance(document, Content) else content_of(document) as content:
+            if content.size > self._max_bytes:
+                told = f"{content.size:,} bytes; {self._max_bytes:,} are allowed"
+                raise DocumentRefused(RefusalReason.TOO_LARGE, told)
             child = self._taken(program)
             warm = child.served > 0
             try:
-                return child.answer(document, wanted, believe, time)
+                return child.answer(content.descriptor, wanted, believe, time)
             except DocumentRefused as refusal:
                 if self._closed:
                     raise _closed() from refusal
@@ -205,7 +213,7 @@ class ParserPool:
                 self._given_back(child)
             child = self._taken(program, fresh=True)
             try:
-                return child.answer(document, wanted, believe, time)
+                return child.answer(content.descriptor, wanted, believe, time)
             except DocumentRefused as refusal:
                 if self._closed:
                     raise _closed() from refusal

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 
-from connectors.base import AccessEntry, Item, ItemGone, Listing
+from connectors.base import AccessEntry, Connector, Item, ItemGone, Listing, Sink
 from ingest.chunking import Chunker
+from ingest.content import Content
 from ingest.extraction import Attachment, Element, ElementKind, Extraction, finished
 from rag.access.acl import Acl
 from rag.errors import DocumentRefused, RefusalReason
@@ -66,13 +68,13 @@ class MemorySource:
         closed = {each: AccessEntry(each, Acl.nobody(), each, "cannot be opened") for each in self.unavailable}
         return Listing(tuple(listed), access | closed, unavailable={each: each for each in self.unavailable})
 
-    def fetch(self, item: Item) -> bytes:
+    def fetch(self, item: Item, into: Sink) -> None:
         self.fetched.append(item.item_id)
         if item.item_id in self.failures:
             raise self.failures[item.item_id]
         if item.item_id not in self._items:
             raise ItemGone(item.item_id)
-        return self._items[item.item_id][1]
+        into.write(self._items[item.item_id][1])
 
     def watch(self, stop: threading.Event, interval_s: float) -> Iterator[None]:
         return iter(())
@@ -82,11 +84,12 @@ def _with_token(item: Item, token: str) -> Item:
     return Item(item.item_id, item.uri, item.name, item.modified_at, token, item.acl_reference)
 
 
-def parse_lines(data: bytes, name: str) -> Extraction:
+def parse_lines(content: Content, name: str) -> Extraction:
     """Every line a paragraph, an attachment (`attached`) or, after a minus, what is left unread; `UNREADABLE` is."""
-    if data.decode() == UNREADABLE:
+    text = content.read().decode()
+    if text == UNREADABLE:
         raise DocumentRefused(RefusalReason.DAMAGED, name)
-    lines = data.decode().splitlines()
+    lines = text.splitlines()
     inside = tuple(Attachment(*json.loads(line)) for line in lines if line.startswith("["))
     attachments = tuple(replace(each, data=str(each.data).encode()) for each in inside)
     paragraphs = tuple(Element(ElementKind.PARAGRAPH, line) for line in lines if not line.startswith(("[", "-")))
@@ -102,6 +105,13 @@ def attached(name: str, *lines: str) -> str:
 def chunker_by_line() -> Chunker:
     """One chunk a line: two lines never fit."""
     return Chunker(lambda part: 40 * sum(bool(line.strip()) for line in part.splitlines()), max_tokens=64)
+
+
+def fetched(connector: Connector, item: Item) -> bytes:
+    """All that the connector writes of an item."""
+    into = BytesIO()
+    connector.fetch(item, into)
+    return into.getvalue()
 
 
 class Watched:

@@ -16,6 +16,7 @@ from connectors.filesystem import FilesystemConnector
 from rag.access.acl import Acl, permits
 from rag.access.principals import Principal
 from rag.errors import DocumentRefused, RefusalReason, SourceUnavailable
+from tests.memory_source import fetched
 
 SALES, NORTH, BOB = (Principal(f"kc:hansekai:{each}") for each in ("group:/sales", "group:/sales/north", "user:bob"))
 LIMIT = 1000
@@ -100,7 +101,7 @@ def acl_of(world: World) -> Acl:
 def test_a_listed_item_gives_its_bytes(world: World) -> None:
     world.put("sales/plan.txt", b"plan")
     item = only(world.connector.list())
-    assert world.connector.fetch(item) == b"plan"
+    assert fetched(world.connector, item) == b"plan"
     assert item.name == "plan.txt"
 
 
@@ -133,7 +134,7 @@ def test_an_item_that_changed_since_the_listing_is_not_served_under_its_rights(w
     item = only(world.connector.list())
     world.put("x.txt", b"a secret")
     with pytest.raises(ItemChanged):
-        world.connector.fetch(item)
+        fetched(world.connector, item)
 
 
 def test_rc_13_an_item_created_anew_at_the_same_place_is_not_the_item_that_was_listed(world: World) -> None:
@@ -143,7 +144,7 @@ def test_rc_13_an_item_created_anew_at_the_same_place_is_not_the_item_that_was_l
     world.put("new.txt", b"one")
     world.rename("new.txt", "x.txt")
     with pytest.raises((ItemChanged, ItemGone)):
-        world.connector.fetch(item)
+        fetched(world.connector, item)
 
 
 def test_an_item_that_vanished_is_gone(world: World) -> None:
@@ -151,26 +152,26 @@ def test_an_item_that_vanished_is_gone(world: World) -> None:
     item = only(world.connector.list())
     world.remove("x.txt")
     with pytest.raises(ItemGone):
-        world.connector.fetch(item)
+        fetched(world.connector, item)
 
 
 def test_in_12_an_item_over_the_limit_is_refused(world: World) -> None:
     world.put("x.txt", b"x" * (LIMIT + 1))
     with pytest.raises(DocumentRefused) as refusal:
-        world.connector.fetch(only(world.connector.list()))
+        fetched(world.connector, only(world.connector.list()))
     assert refusal.value.reason is RefusalReason.TOO_LARGE
 
 
 def test_an_item_exactly_at_the_limit_is_read(world: World) -> None:
     world.put("x.txt", b"x" * LIMIT)
-    assert len(world.connector.fetch(only(world.connector.list()))) == LIMIT
+    assert len(fetched(world.connector, only(world.connector.list()))) == LIMIT
 
 
 @pytest.mark.parametrize("item_id", ["../x.txt", "/etc/passwd", "..", "", "a/../../x.txt", "x.txt/.."])
 def test_an_item_id_that_was_never_listed_reads_nothing(world: World, item_id: str) -> None:
     world.put("x.txt", b"one")
     with pytest.raises((ItemGone, ItemChanged)):
-        world.connector.fetch(replace(only(world.connector.list()), item_id=item_id))
+        fetched(world.connector, replace(only(world.connector.list()), item_id=item_id))
 
 
 # --- rights -------------------------------------------------------------------------------------------------------
@@ -271,7 +272,7 @@ def test_ft_14_a_source_that_does_not_answer_is_unavailable_and_not_empty(world:
     with pytest.raises(SourceUnavailable):
         world.connector.list(listing.cursor)
     with pytest.raises(SourceUnavailable):
-        world.connector.fetch(only(listing))
+        fetched(world.connector, only(listing))
 
 
 def test_a_watch_on_a_source_that_does_not_answer_is_unavailable(world: World) -> None:

@@ -25,6 +25,7 @@ from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal
 from rag.errors import DocumentRefused, KustosError, RefusalReason, SourceUnavailable
 from rag.settings import Settings
+from tests.memory_source import fetched
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ def test_in_11_file_replaced_by_a_symlink_after_the_listing_is_gone(root: Path, 
     (root / "x.txt").unlink()
     (root / "x.txt").symlink_to(outside / "x.txt")
     with pytest.raises(ItemGone):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_11_folder_replaced_by_a_symlink_after_the_listing_is_gone(root: Path, outside: Path) -> None:
@@ -125,7 +126,7 @@ def test_in_11_folder_replaced_by_a_symlink_after_the_listing_is_gone(root: Path
     shutil.rmtree(root / "a")
     (root / "a").symlink_to(outside)
     with pytest.raises(ItemGone):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_11_folder_of_other_rights_moved_into_the_place_of_a_listed_one_is_not_read(root: Path) -> None:
@@ -136,7 +137,7 @@ def test_in_11_folder_of_other_rights_moved_into_the_place_of_a_listed_one_is_no
     (root / "open").rename(root / "old")
     (root / "closed").rename(root / "open")
     with pytest.raises(ItemChanged):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_11_symlink_swap_race_never_yields_a_byte_from_outside(root: Path, outside: Path, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_in_11_symlink_swap_race_never_yields_a_byte_from_outside(root: Path, ou
             for item in source.list().items:
                 listings.add(item.item_id)
                 try:
-                    read.add(source.fetch(item))
+                    read.add(fetched(source, item))
                 except (ItemChanged, ItemGone):
                     continue
     finally:
@@ -197,7 +198,7 @@ def test_in_11_hard_link_made_after_the_listing_stops_the_reading(root: Path) ->
     item = only(listed(root))
     os.link(root / "x.txt", root / "y.txt")
     with pytest.raises(ItemChanged):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_11_prefix_twin_of_the_root_is_another_source(root: Path) -> None:
@@ -206,7 +207,7 @@ def test_in_11_prefix_twin_of_the_root_is_another_source(root: Path) -> None:
     write(root / "x.txt", "mine")
     (root / "twin").symlink_to("../share2")
     assert ids(listed(root)) == ["x.txt"]
-    assert connector(root).fetch(only(listed(root))) == b"mine"
+    assert fetched(connector(root), only(listed(root))) == b"mine"
 
 
 def test_in_11_another_file_system_mounted_below_the_root_is_walked_only_if_configured(tmp_path: Path) -> None:
@@ -252,20 +253,20 @@ def test_in_12_fifo_in_the_place_of_a_listed_file_does_not_block_the_reading(roo
     (root / "x.txt").unlink()
     os.mkfifo(root / "x.txt")
     with pytest.raises(ItemChanged):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_12_sparse_terabyte_file_is_refused_without_reading(root: Path) -> None:
     with (root / "x.bin").open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(DocumentRefused) as refusal:
-        connector(root).fetch(only(listed(root)))
+        fetched(connector(root), only(listed(root)))
     assert refusal.value.reason is RefusalReason.TOO_LARGE
 
 
 def test_in_12_empty_file_is_an_item_of_no_bytes(root: Path) -> None:
     write(root / "x.txt", "")
-    assert connector(root).fetch(only(listed(root))) == b""
+    assert fetched(connector(root), only(listed(root))) == b""
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_in_12_file_that_changes_while_it_is_read_gives_no_torn_content(
 
     monkeypatch.setattr(os, "read", read)
     with pytest.raises(ItemChanged):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
 
 
 def test_in_12_file_that_grows_without_end_is_cut_off_at_the_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +303,7 @@ def test_in_12_file_that_grows_without_end_is_cut_off_at_the_limit(root: Path, m
     item = only(listed(root))
     monkeypatch.setattr(os, "read", lambda descriptor, length: b"a" * length)
     with pytest.raises(DocumentRefused) as refusal:
-        connector(root).fetch(item)
+        fetched(connector(root), item)
     assert refusal.value.reason is RefusalReason.TOO_LARGE
 
 
@@ -326,7 +327,7 @@ def test_names_that_are_not_utf_8_are_listed_read_and_encodable(root: Path) -> N
         "file://share/alt%DC/%DCbersicht.txt",
         "file://share/alt%DC/%FF%FE.txt",
     ]
-    assert [connector(root).fetch(item) for item in listing.items] == [b"\xdcbersicht.txt", b"\xff\xfe.txt"]
+    assert [fetched(connector(root), item) for item in listing.items] == [b"\xdcbersicht.txt", b"\xff\xfe.txt"]
     for item in listing.items:
         f"{item.item_id}{item.uri}{item.name}{item.acl_reference}".encode()
 
@@ -344,7 +345,7 @@ def test_names_that_only_look_alike_are_different_documents(root: Path) -> None:
     for name in names:
         write(root / name, name)
     listing = listed(root)
-    assert {connector(root).fetch(item).decode() for item in listing.items} == set(names)
+    assert {fetched(connector(root), item).decode() for item in listing.items} == set(names)
     assert len({item.uri for item in listing.items}) == len(names)
 
 
@@ -369,10 +370,10 @@ def test_no_descriptor_is_left_open(root: Path) -> None:
     os.mkfifo(root / "a/b/_access.yaml")
     before = os.listdir("/proc/self/fd")
     item = only(listed(root))
-    connector(root).fetch(item)
+    fetched(connector(root), item)
     (root / "a/b/x.txt").unlink()
     with pytest.raises(ItemGone):
-        connector(root).fetch(item)
+        fetched(connector(root), item)
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -720,7 +721,7 @@ def test_in_11_folder_that_may_not_be_read_keeps_its_documents_and_shows_them_to
 
 def test_file_that_may_not_be_read_is_refused_and_its_folder_goes_on(public_root: Path) -> None:
     write(public_root / "x.txt", "x", 0o000)
-    outcome = as_nobody(lambda: connector(public_root).fetch(only(listed(public_root))))
+    outcome = as_nobody(lambda: fetched(connector(public_root), only(listed(public_root))))
     assert outcome == "DocumentRefused: unreadable: x.txt: Permission denied"
 
 

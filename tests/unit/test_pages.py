@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.content import Content
 from ingest.extraction import Extraction
 from ingest.pages import PageImages
 from ingest.pipeline import Ingestion
@@ -51,18 +52,18 @@ class Drawing:
         assert stored
         return replace(stored.document, media_type="application/pdf")
 
-    def _parse(self, data: bytes, name: str) -> Extraction:
+    def _parse(self, content: Content, name: str) -> Extraction:
         self.parsed.append(name)
-        return parse_lines(data, name)
+        return parse_lines(content, name)
 
     def _open(self, source: str, root: Path) -> MemorySource:
         self.opened.append((source, root))
         return self.source
 
-    def _render(self, data: bytes, page: int, width: int, marked: Sequence[Box]) -> bytes:
+    def _render(self, content: Content, page: int, width: int, marked: Sequence[Box]) -> bytes:
         if page > PAGES:
             raise DocumentRefused(RefusalReason.NO_TEXT, f"it has {PAGES} pages")
-        self.drawn.append((data, page, width, len(marked)))
+        self.drawn.append((content.read(), page, width, len(marked)))
         return f"picture {len(self.drawn)}".encode()
 
 
