@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from rag.errors import NotAuthenticated, Unavailable
+from rag.errors import Misconfigured, NotAuthenticated, Unavailable
 
 TIMEOUT_S = 5.0
 MAX_BYTES = 256_000
@@ -90,6 +90,19 @@ class Client:
             Refused, Unavailable: as above; Refused also means that the session has ended.
         """
         return self._tokens({"grant_type": "refresh_token", "refresh_token": token})
+
+    def check(self) -> None:
+        """Whether the provider takes this client for what it says it is: asks for what it cannot get.
+
+        Raises:
+            Misconfigured: it does not.
+            Unavailable: as above.
+        """
+        try:
+            self.refresh("no-such-token")
+        except Refused as error:
+            if error.error != "invalid_grant":
+                raise Misconfigured(f"{self._base} does not accept the client {self.name}: {error}") from error
 
     def begin_device(self, challenge: str) -> Device:
         """Begins a sign-in that a person confirms in a browser of his own.

@@ -73,6 +73,14 @@ class Sessions:
         self._store = store
         self._clock = clock
 
+    def check(self) -> None:
+        """Whether the provider accepts the page's client, for operators.
+
+        Raises:
+            Misconfigured, Unavailable: it does not, or does not answer.
+        """
+        self._client.check()
+
     def begin(self) -> tuple[str, str]:
         """A secret for the browser that begins to sign in, and the address at the provider that it goes to."""
         secret = new_secret()

@@ -24,6 +24,14 @@ PAGE = "https://kustos.example"
 BASE = f"{ISSUER}/protocol/openid-connect"
 CLIENT, SECRET = "web", "the-clients-secret"
 LIFETIME_S = 300
+DEVICE = {
+    "device_code": "device",
+    "user_code": "ABCD-EFGH",
+    "verification_uri": f"{ISSUER}/device",
+    "verification_uri_complete": f"{ISSUER}/device?user_code=ABCD-EFGH",
+    "expires_in": 600,
+    "interval": 5,
+}
 LOGOUT = {"aud": CLIENT, "typ": "Logout", "sid": "session-1", "jti": "1", "events": {LOGOUT_EVENT: {}}, "sub": ...}
 LOGOUT |= {"azp": ..., "groups": ..., "realm_access": ...}
 
@@ -48,6 +56,7 @@ class FakeProvider:
         self.identity: dict[str, Any] = {}  # what its ID tokens say that they should not
         self.access: dict[str, Any] = {}
         self.sid = "session-1"
+        self.device: list[str] = []  # what is said of a device's code each time it is asked about; then it is confirmed
         self._codes: dict[str, tuple[str, str]] = {}
         self._refresh: set[str] = set()
         self._made = 0
@@ -65,8 +74,8 @@ class FakeProvider:
         """Ends the session there."""
         self._refresh.clear()
 
-    def client(self) -> Client:
-        return Client(BASE, CLIENT, SECRET, httpx.Client(transport=httpx.MockTransport(self._answer)), self.clock)
+    def client(self, secret: str = SECRET) -> Client:
+        return Client(BASE, CLIENT, secret, httpx.Client(transport=httpx.MockTransport(self._answer)), self.clock)
 
     def sessions(self, store: CatalogSessions) -> Sessions:
         """The page's sessions at this provider."""
@@ -106,6 +115,16 @@ class FakeProvider:
                 known = form["refresh_token"] in self._refresh
                 self._refresh.discard(form["refresh_token"])
                 return httpx.Response(204) if known else _refused()
+            case "/revoke", None:
+                self._refresh.discard(form["token"])
+                return httpx.Response(200)
+            case "/auth/device", None:
+                self._codes["device"] = form["code_challenge"], ""
+                return httpx.Response(200, json=DEVICE)
+            case "/token", _ if self.device:
+                return _refused(self.device.pop(0))
+            case "/token", _:
+                return self._tokens("") if challenge(form["code_verifier"]) == self._codes["device"][0] else _refused()
         return httpx.Response(404)
 
     def _tokens(self, nonce: str) -> httpx.Response:

@@ -13,9 +13,10 @@ from typing import Literal
 from api.auth import ALGORITHMS
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
-from api.identity import usable_keys
+from api.identity import open_identity, usable_keys
 from api.keycloak import RealmReader
 from api.realm_check import Realm, everybody, faults, read_export
+from api.sessions import open_sessions
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError, NotAllowed
@@ -44,7 +45,7 @@ class Finding:
 def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
     """Every check, in the order in which a person would repair. With an `export` of the realm Keycloak is not asked."""
     realm = partial(_realm, export=export)
-    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, realm, _demo)
+    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _page, realm, _demo)
     return [finding for check in checks for finding in _guarded(check, settings)]
 
 
@@ -155,6 +156,16 @@ def _identity(settings: Settings) -> Iterator[Finding]:
             "wrong",
             f"none of the keys at {settings.jwks_url} can be used; sign access tokens with {', '.join(ALGORITHMS)}",
         )
+
+
+def _page(settings: Settings) -> Iterator[Finding]:
+    """Whether people can sign in at the page."""
+    sessions = open_sessions(settings, open_identity(settings, None), open_records(settings).sessions)
+    if sessions is not None:
+        sessions.check()
+        yield Finding("page", "good", f"people sign in at {sessions.url}")
+    elif settings.issuer:
+        yield Finding("page", "note", "nobody signs in at the page: set KUSTOS_PAGE_SECRET (docs/keycloak.md)")
 
 
 def _realm(settings: Settings, export: Path | None) -> Iterator[Finding]:

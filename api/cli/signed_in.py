@@ -128,7 +128,7 @@ class SignedIn:
             if not self._file.exists():
                 return False
             try:
-                self._client.revoke(self._kept().refresh)
+                self._client.revoke(self._read().refresh)
             except (Refused, NotAuthenticated):
                 pass  # there is nothing left to revoke
             except Unavailable as error:
@@ -182,9 +182,14 @@ class SignedIn:
         return self._clock() < kept.ends_at - EARLY_S
 
     def _kept(self) -> Kept:
+        """What is kept, if nobody else could have seen it."""
+        kept = self._read()
+        if stat.S_IMODE(self._file.stat().st_mode) & 0o077:
+            raise Misconfigured(f"others can read your sign-in in {self._file}; end it with: kustos logout")
+        return kept
+
+    def _read(self) -> Kept:
         try:
-            if stat.S_IMODE(self._file.stat().st_mode) & 0o077:
-                raise Misconfigured(f"others can read your sign-in in {self._file}; remove it, then: {LOGIN}")
             kept = Kept(**json.loads(self._file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise NotAuthenticated(

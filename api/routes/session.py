@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
+from api.auth import MAX_TOKEN_BYTES
 from api.doors import Doors, GuardedRoute
 from api.given import TheDoors
 from api.loopback import is_loopback
@@ -119,8 +120,11 @@ async def _logout_token(request: Request) -> str:
     Raises:
         BadInput: it is none, or holds none, or several.
     """
+    body = await request.body()
+    if len(body) > 2 * MAX_TOKEN_BYTES:
+        raise BadInput("the form is too long for a logout token")
     try:
-        form = parse_qs((await request.body()).decode("ascii"), strict_parsing=True, max_num_fields=10)
+        form = parse_qs(body.decode("ascii"), strict_parsing=True, max_num_fields=10)
         (token,) = form.get("logout_token", [])
     except ValueError as error:
         raise BadInput("send one logout_token in a form") from error

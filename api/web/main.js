@@ -7,7 +7,9 @@ import { language, words } from "./words.js";
 
 let conversation = null;
 let current = null; // the session of who is asking
+let offered = false; // signing in at the identity provider is what the page shows
 let draft = ""; // a question that was typed when a token ended
+const tabs = new BroadcastChannel("kustos"); // tells the page's other tabs of this browser
 
 function problem(message) {
   return element("p", { className: "problem", role: "alert" }, message);
@@ -31,6 +33,7 @@ function leave(view) {
   conversation?.end();
   conversation = null;
   current = null;
+  offered = false;
   byId("who").hidden = true;
   byId("main").replaceChildren(view);
 }
@@ -40,6 +43,7 @@ function welcome(notice = "") {
   const view = element("section", { className: "choose" }, element("h2", { tabIndex: -1 }, words.welcome), element("p", { className: "hint" }, words.welcomeHint), link);
   if (notice) view.append(problem(notice));
   leave(view);
+  offered = true;
   link.focus();
 }
 
@@ -98,6 +102,7 @@ function enterBrowser(person) {
 
 function admit(session, leaving, left) {
   current = session;
+  offered = false;
   byId("who-name").textContent = session.name;
   byId("who").hidden = false;
   byId("anew").onclick = () => converse(session);
@@ -107,6 +112,7 @@ function admit(session, leaving, left) {
 }
 
 async function leaveBrowser() {
+  tabs.postMessage("signed out");
   try {
     welcome((await signOut()) ? "" : words.signedOutHere);
   } catch (error) {
@@ -125,12 +131,11 @@ function suspend(remedy) {
 
 // Back from another tab or window, where somebody may have signed in or out.
 async function lookAgain() {
-  if (!current?.subject) return;
+  if (!offered && !current?.subject) return;
   const { person } = await signedIn().catch(() => ({}));
-  if (person === undefined || !current?.subject) return;
-  if (person === null) suspendBrowser();
-  else if (person.subject === current.subject) conversation?.resume();
-  else enterBrowser(person);
+  if (person && person.subject !== current?.subject) enterBrowser(person);
+  else if (person) conversation?.resume();
+  else if (person === null && current) suspendBrowser();
 }
 
 // Nothing of what was said before goes on in a new conversation.
@@ -150,6 +155,7 @@ function initials(name) {
 document.documentElement.lang = language;
 byId("demo").textContent = words.demo;
 byId("anew").textContent = words.anew;
+tabs.addEventListener("message", () => current?.subject && welcome());
 addEventListener("focus", lookAgain);
 addEventListener("pageshow", (event) => event.persisted && lookAgain());
 start();

@@ -55,9 +55,13 @@ def test_ui_05_a_person_signs_in_at_keycloak_asks_and_signs_out(page: Page, site
     kept = page.run("JSON.stringify([localStorage, sessionStorage, document.cookie, history.state, window.name])")
     assert kept == json.dumps([{}, {}, "", None, ""], separators=(",", ":"))
 
-    page.click("#who:not([hidden]) #leave")
-    page.until("document.querySelector('a[href=\"/session/login\"]')")
-    assert "120 euros" not in page.run("document.body.innerText")
+    tab = page.another()
+    tab.open(site.url)
+    tab.click("#who:not([hidden]) #leave")
+    for each in (tab, page):
+        each.to_front()
+        each.until("document.querySelector('a[href=\"/session/login\"]')")
+        assert "120 euros" not in each.run("document.body.innerText"), "in the other tab neither"
     page.open(site.url)
     page.until("document.querySelector('a[href=\"/session/login\"]')")
     assert page.log == []

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.cli.doctor import examine
 from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
 from api.sessions import EARLY_S, open_sessions
 from rag.access import principals
@@ -185,6 +186,15 @@ def test_ui_08_an_answer_without_the_providers_name_or_with_another_code_is_refu
             back = sign_in(client, begun.headers["location"], person, site.realm.password(person))
             assert refused(client.get(attack(httpx.URL(back))))
             assert site.person(client) is None
+
+
+@pytest.mark.parametrize(("secret", "state"), [("", "note"), ("wrong", "wrong"), (None, "good")])
+def test_doctor_says_whether_people_can_sign_in_at_the_page(
+    site: Site, tmp_path: Path, secret: str | None, state: str
+) -> None:
+    given = site.realm.secret("kustos-page") or "" if secret is None else secret
+    findings = examine(site.realm.settings(tmp_path, KUSTOS_PAGE_URL=site.url, KUSTOS_PAGE_SECRET=given))
+    assert [each.state for each in findings if each.check == "page"] == [state]
 
 
 def refused(reply: httpx.Response) -> bool:
