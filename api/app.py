@@ -16,7 +16,7 @@ from api.identity import check_demo
 from api.local_operator import LocalOperator
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
-from api.routes import audit, chat, demo, documents, health, ingest, models, operator, page, search, session
+from api.routes import audit, chat, demo, documents, grants, health, ingest, models, operator, page, search, session
 from api.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from ingest.bootstrap import Ingesting, open_pages
@@ -35,6 +35,7 @@ ROUTERS = (
     operator.router,
     ingest.router,
     audit.router,
+    grants.router,
 )
 PAGE_ROUTERS = (page.router, session.router, demo.router)
 OPENAPI = "/openapi.json"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rag.access.audit_chain import Verdict
+from rag.access.break_glass import Grant
 from rag.access.explain import Explanation
 from rag.bootstrap import Records
 from rag.errors import RefusalReason
@@ -73,6 +74,7 @@ def explanation(told: Explanation) -> dict[str, Any]:
         "deny": sorted(told.acl.deny),
         "origin": told.origin,
         "problem": told.problem,
+        "grants": list(told.grants),
     }
 
 
@@ -99,6 +101,23 @@ def sight(seen: Sight) -> dict[str, Any]:
         "versions": list(seen.versions),
         "passages": len(seen.passages),
         "grants": sorted(seen.grants),
+    }
+
+
+def grant(found: Grant, now_ms: int) -> dict[str, Any]:
+    """A break-glass grant, and what became of it."""
+    until = None if found.until_ms is None else datetime.fromtimestamp(found.until_ms / 1000, UTC)
+    return {
+        "id": found.id,
+        "state": found.state(now_ms),
+        "person": found.subject,
+        "principals": list(found.principals),
+        "reason": found.reason,
+        "minutes": found.minutes,
+        "proposed_by": found.proposed_by,
+        "confirmed_by": found.confirmed_by,
+        "until": _iso(until),
+        "revoked_by": found.ended_by,
     }
 
 

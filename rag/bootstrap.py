@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rag.access.audit_chain import Seal
+from rag.access.break_glass import NO_GRANTS
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
 from rag.access.gate import Gate
@@ -31,6 +32,7 @@ from rag.stores.catalog_audit import CatalogAudit, KeepText
 from rag.stores.catalog_audit_keeping import AuditKeeping
 from rag.stores.catalog_audit_trail import AuditTrail
 from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_grants import CatalogGrants
 from rag.stores.catalog_history import CatalogHistory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_reading import CatalogReader
@@ -64,6 +66,7 @@ class Records:
     trail: AuditTrail
     keeping: AuditKeeping
     syslog: Syslog | None
+    grants: CatalogGrants | None
 
     def close(self) -> None:
         if self.syslog:
@@ -118,13 +121,16 @@ def open_records(settings: Settings) -> Records:
         forward=syslog.send if syslog else None,
     )
     trail = AuditTrail(catalog, seal, notes, settings.tenant)
+    hours = settings.break_glass_hours
+    grants = CatalogGrants(catalog, audit, settings.tenant, hours) if hours else None
     return Records(
         settings=settings,
         catalog=catalog,
         directory=directory,
         status=CatalogStatus(catalog, settings.tenant),
         writer=CatalogWriter(catalog, settings.tenant),
-        explainer=Explainer(reader, Directory(directory), directory, reader),
+        explainer=Explainer(reader, Directory(directory), directory, reader, grants or NO_GRANTS),
+        grants=grants,
         indexes=CatalogIndexes(catalog, settings.tenant),
         realm=CatalogRealm(catalog, settings.tenant, settings.realm),
         history=CatalogHistory(catalog, settings.tenant),
@@ -151,7 +157,7 @@ def open_kustos(settings: Settings) -> Kustos:
     index = open_index(records, embedder.profile)
     lexical, detector = open_languages(settings)
     directory = Directory(records.directory)
-    gate = Gate(index.reader, CatalogReader(records.catalog), directory, records.audit)
+    gate = Gate(index.reader, CatalogReader(records.catalog), directory, records.audit, records.grants or NO_GRANTS)
     retrieval = Retrieval(gate, embedder, lexical, detector, model.covers)
     served = served_models(model, settings.chat_model)
     answerers = Answerers(OllamaModels(settings.ollama_url), ExtractiveAnswerer(embedder), served)

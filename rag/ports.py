@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rag.access.acl import Acl
 from rag.access.audit import AuditRecord, Deed
+from rag.access.break_glass import Grant
 from rag.access.principals import Principal
 from rag.access.scope import AccessScope
 from rag.documents import (
@@ -218,6 +219,17 @@ class AuditLog(Protocol):
 
         Raises:
             StoreUnavailable: it could not be written; the release, or the deed, must not happen.
+        """
+
+
+class Grants(Protocol):
+    """Break-glass grants."""
+
+    def in_force(self, tenant: str, subject: str) -> Sequence[Grant]:
+        """The grants that somebody holds at this moment.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
         """
 
 

@@ -17,6 +17,7 @@ RANGES = {
     "freshness_s": (0.0, 300.0),
     "audit_names_days": (0, 36_500),
     "audit_days": (0, 36_500),
+    "break_glass_hours": (0, 72),
     "directory_interval_s": (1.0, 86_400.0),
 }
 """Smallest and largest value of each number."""
@@ -63,6 +64,7 @@ class Settings:
         audit_names_days: after so many days the names behind the audit's pseudonyms are forgotten.
         audit_days: after so many days records of the audit are removed; 0 means never.
         audit_text: text that is kept beside the audit: `off`, `question` or `passages`.
+        break_glass_hours: longest break-glass grant; 0 means that there is none.
         audit_syslog: where records of the audit are sent as well; empty means nowhere.
     """
 
@@ -102,6 +104,7 @@ class Settings:
     audit_days: int = 0
     audit_text: str = "off"
     audit_syslog: str = ""
+    break_glass_hours: int = 0
 
     @classmethod
     def from_mapping(cls, env: Mapping[str, str]) -> Settings:

@@ -24,6 +24,7 @@ from api.jwks import StaticKeys
 from api.local_operator import LocalOperator
 from rag.access import principals
 from rag.access.acl import Acl
+from rag.access.break_glass import NO_GRANTS
 from rag.access.directory import Directory
 from rag.access.gate import Gate
 from rag.access.principals import Principal
@@ -117,14 +118,20 @@ def open_library(
     public_name: str = "",
     audit: AuditLog | None = None,
     real_index: Index | None = None,
+    break_glass_hours: int = 0,
 ) -> Library:
     """The library; with `real_index` over that one and with the real BM25 and quotations."""
-    records = open_records(Settings(home=home, tenant=TENANT, host=host, public_name=public_name))
+    settings = Settings(
+        home=home, tenant=TENANT, host=host, public_name=public_name, break_glass_hours=break_glass_hours
+    )
+    records = open_records(settings)
     embedder, detector, memory = WordEmbedder(), GermanOrEnglish(), MemoryIndex()
     index = real_index or memory
     lexical = Bm25Encoder(("en", "de")) if real_index else WordEncoder()
     log = audit or records.audit
-    gate = Gate(index.reader, CatalogReader(records.catalog), Directory(records.directory), log)
+    gate = Gate(
+        index.reader, CatalogReader(records.catalog), Directory(records.directory), log, records.grants or NO_GRANTS
+    )
     retrieval = Retrieval(gate, embedder, lexical, detector, covers=lambda _: True)
     answerer = QuotingAnswerer()
     quoting = ExtractiveAnswerer(embedder) if real_index else answerer

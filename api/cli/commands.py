@@ -26,13 +26,17 @@ class _Lazy(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "audit", "directory", "eval"])
+        return sorted([*super().list_commands(ctx), "audit", "break-glass", "directory", "eval"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "audit":
             from api.cli.audit_commands import audit
 
             return audit
+        if cmd_name == "break-glass":
+            from api.cli.break_glass_commands import break_glass
+
+            return break_glass
         if cmd_name == "eval":
             from api.cli.revocation import revocation
             from eval.cli import evaluate

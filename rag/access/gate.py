@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 
 from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, Released, principals_hash
+from rag.access.break_glass import NO_GRANTS, extended
 from rag.access.directory import Directory
 from rag.access.scope import AccessScope, Caller
 from rag.access.term_weights import TermWeights
 from rag.documents import Candidate, Document, Passage, Position, Question
 from rag.errors import NotFound
-from rag.ports import AuditLog, Authority, ChunkReader, Stored
+from rag.ports import AuditLog, Authority, ChunkReader, Grants, Stored
 
 MAX_ROUNDS = 12  # depth at least doubles where nothing proposed is current, so this reaches thousands of times deeper
 
@@ -38,12 +39,20 @@ class Confirmed:
 class Gate:
     """Decides who may read what. Every method takes the caller's scope; none has a default for it."""
 
-    def __init__(self, reader: ChunkReader, authority: Authority, directory: Directory, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        reader: ChunkReader,
+        authority: Authority,
+        directory: Directory,
+        audit: AuditLog,
+        grants: Grants = NO_GRANTS,
+    ) -> None:
         self._reader = reader
         self._authority = authority
         self._weights = TermWeights(authority)
         self._directory = directory
         self._audit = audit
+        self._grants = grants
 
     def scope_for(self, caller: Caller, purpose: Purpose) -> AccessScope | None:
         """What the caller may read at this moment; None means nothing at all, and no query is sent.
@@ -51,14 +60,15 @@ class Gate:
         Raises:
             StoreUnavailable: the catalog does not answer, so nothing can be decided.
         """
-        principals = self._directory.widen(caller)
+        granted = self._grants.in_force(caller.tenant, caller.subject)
+        principals = self._directory.widen(extended(caller, granted))
         if not principals:
             nobody = principals_hash(principals)
             self._audit.record(
                 AuditRecord(caller.tenant, caller.subject, nobody, purpose, Outcome.NO_PRINCIPALS, released=())
             )
             return None
-        return AccessScope(caller.tenant, caller.subject, principals)
+        return AccessScope(caller.tenant, caller.subject, principals, grants=tuple(each.id for each in granted))
 
     def candidates(self, scope: AccessScope, question: Question, depth: int) -> Confirmed:
         """The best chunks of each leg, about `depth` a leg, that catalog and rule permit at this moment.
@@ -203,6 +213,7 @@ class Gate:
                 released=tuple(released),
                 stale_index=stale,
                 about=about,
+                grants=scope.grants,
                 texts=texts,
             )
         )

@@ -24,6 +24,8 @@ class AccessScope:
     There is no empty scope and none that means everything: a caller without principals never gets one, and so no query
     is sent for him (FB-02). Constructed by `rag.access.gate` alone; `tests/unit/test_architecture.py` holds that.
 
+    `grants` are the ids of the break-glass grants that are part of `principals`, for the audit alone.
+
     `without_acls` are governing places (`acl_id`) that the catalog has closed to the caller while the index still shows
     the older rights; adapters exclude them as they exclude what is denied.
     """
@@ -32,6 +34,7 @@ class AccessScope:
     subject: str
     principals: frozenset[Principal]
     without_acls: frozenset[str] = frozenset()
+    grants: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.tenant or not self.subject or not self.principals:

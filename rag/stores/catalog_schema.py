@@ -316,6 +316,23 @@ audit_texts = Table(
     Column("text", Text, nullable=False),  # JSON, only where the settings keep it
 )
 
+grants = Table(  # the fields of rag.access.break_glass.Grant
+    "grants",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(200), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("principals", Text, nullable=False),  # JSON array
+    Column("reason", Text, nullable=False),
+    Column("minutes", Integer, nullable=False),
+    Column("proposed_by", String(400), nullable=False),
+    Column("proposed_ms", BigInteger, nullable=False),
+    Column("confirmed_by", String(400)),
+    Column("until_ms", BigInteger),
+    Column("ended_by", String(400)),
+    Index(None, "tenant", "subject"),
+)
+
 audit_chains = Table(
     "audit_chains",
     metadata,

@@ -117,6 +117,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_index_tasks_tenant_id"), "index_tasks", ["tenant", "id"], unique=False)
     op.create_table(
+        "grants",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("principals", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column("proposed_by", sa.String(length=400), nullable=False),
+        sa.Column("proposed_ms", sa.BigInteger(), nullable=False),
+        sa.Column("confirmed_by", sa.String(length=400), nullable=True),
+        sa.Column("until_ms", sa.BigInteger(), nullable=True),
+        sa.Column("ended_by", sa.String(length=400), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_grants")),
+    )
+    op.create_index(op.f("ix_grants_tenant_subject"), "grants", ["tenant", "subject"], unique=False)
+    op.create_table(
         "indexes",
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
