@@ -337,7 +337,7 @@ def test_equal_scores_are_in_order_of_id_also_at_the_cut(index: Index, limit: in
 # Writing.
 
 
-def test_rc_09_changed_rights_hold_in_the_next_query(index: Index) -> None:
+def test_rc_09_and_rc_10_changed_rights_hold_in_the_next_query(index: Index) -> None:
     index.writer.upsert([point("a", acl="here"), point("b", acl="here"), point("c", acl="there")])
     index.writer.set_acl("here", acl("boss"))
     assert found(index, scope("reader")) == ids("c")

@@ -142,7 +142,7 @@ from tests.contract.index_cases import PROFILE, chunk_id, point
 """
 
 
-def test_ft_06_what_was_written_survives_kill_9(folder: Path) -> None:
+def test_ft_06_and_ft_07_what_was_written_survives_kill_9(folder: Path) -> None:
     script = """
         writer = EdgeIndex.open(Path(sys.argv[1]), PROFILE).writer
         writer.upsert([point(n, acl="here") for n in range(700)])

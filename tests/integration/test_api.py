@@ -403,7 +403,7 @@ def test_explain_takes_a_real_token_and_no_made_up_person(client) -> None:
     assert forged.status_code == 401
 
 
-def test_the_page_is_served_with_its_strict_policy(client) -> None:
+def test_ui_10_and_pi_03_the_page_is_served_with_its_strict_policy(client) -> None:
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"] == (

@@ -705,7 +705,7 @@ def outcome_of(action: Callable[[], T]) -> T | str:
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444, 0o111], ids=["nothing", "names only", "search only"])
-def test_in_11_folder_that_may_not_be_read_keeps_its_documents_and_shows_them_to_nobody(
+def test_in_11_and_ft_17_folder_that_may_not_be_read_keeps_its_documents_and_shows_them_to_nobody(
     public_root: Path, mode: int
 ) -> None:
     write(public_root / "a/x.txt", "x")

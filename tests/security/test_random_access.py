@@ -23,7 +23,7 @@ def company(tmp_path: Path):
     opened.close()
 
 
-def test_mt_01_and_rm_03_and_rc_09_random_companies_are_read_as_the_reference_says(company) -> None:
+def test_mt_01_and_mt_03_and_rm_03_random_companies_are_read_as_the_reference_says(company) -> None:
     try:
         checked(company, CHECKS)
     except Wrong as wrong:

@@ -98,7 +98,7 @@ def shows(reply: Reply) -> bool:
 
 @pytest.mark.parametrize("out", WAYS_OUT)
 @pytest.mark.parametrize("way", WAYS_IN)
-def test_rc_09_a_right_taken_away_is_gone_with_the_next_request(world: World, way: str, out: str) -> None:
+def test_rc_09_and_fb_14_a_right_taken_away_is_gone_with_the_next_request(world: World, way: str, out: str) -> None:
     indexed = world.everything_indexed()
     assert shows(WAYS_IN[way](world))
     world.library.regrant(PLAN, WAYS_OUT[out])
@@ -121,7 +121,7 @@ def test_rc_01_a_group_that_the_token_no_longer_carries_does_not_count(world: Wo
     assert not shows(world.ask("POST", "/v1/search", body, groups=()))
 
 
-def test_rc_14_reading_a_revoked_document_by_id_is_like_reading_one_that_never_was(world: World) -> None:
+def test_rc_14_and_sc_03_reading_a_revoked_document_by_id_is_like_reading_one_that_never_was(world: World) -> None:
     world.library.regrant(PLAN, Acl.nobody())
     never = "00000000-0000-4000-8000-000000000000"
     for path in ("/v1/documents/{}", "/v1/documents/{}/passages/2", "/v1/documents/{}/passages/2?before=1"):

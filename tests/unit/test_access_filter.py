@@ -94,7 +94,7 @@ WRONG: dict[str, Callable[[dict[str, list[str]], dict[str, list[str]]], object]]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
-def test_fb_02_the_last_look_stops_a_query_that_lost_a_condition(wrong: str) -> None:
+def test_fb_02_and_mt_06_the_last_look_stops_a_query_that_lost_a_condition(wrong: str) -> None:
     must, must_not = {"tenant": ["acme"], "allow": ["a", "b"]}, {"deny": ["a", "b"], "acl": ["x"]}
     scope = ANN.excluding({"x"})
     refuse_unless_guarded(scope, must, must_not)

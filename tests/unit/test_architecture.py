@@ -88,7 +88,7 @@ def _makes_scope(node: ast.Call) -> bool:
     return bool(node.args) and isinstance(node.args[0], ast.Name) and "scope" in node.args[0].id
 
 
-def test_a_reader_passes_from_the_bootstrap_to_the_gate_and_nowhere_else() -> None:
+def test_fb_15_a_reader_passes_from_the_bootstrap_to_the_gate_and_nowhere_else() -> None:
     holders = {
         module.name
         for module in MODULES

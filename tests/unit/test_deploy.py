@@ -45,7 +45,7 @@ def test_every_lasting_service_has_a_health_check(name: str, service: dict[str, 
     assert "healthcheck" in service or service["restart"] == "no"
 
 
-def test_only_kustos_publishes_a_port_and_only_on_loopback() -> None:
+def test_fb_18_only_kustos_publishes_a_port_and_only_on_loopback() -> None:
     ports = {name: service["ports"] for name, service in SERVICES if "ports" in service}
     assert ports == {"kustos": ["127.0.0.1:8080:8080"]}
 

@@ -161,7 +161,7 @@ def test_what_somebody_may_have_meant_is_a_note(change: Change, words: str) -> N
         ),
     ],
 )
-def test_an_attribute_makes_no_principal_if_people_edit_it_themselves(changes: list[Change], state: str) -> None:
+def test_rm_11_an_attribute_makes_no_principal_if_people_edit_it_themselves(changes: list[Change], state: str) -> None:
     (fault,) = found(changed(*changes))
     assert fault.state == state
     assert "mine fills" in fault.detail
@@ -248,7 +248,7 @@ def test_doctor_names_what_an_export_lacks(tmp_path: Path) -> None:
         (EVERYONE_IN_TENANT, False),
     ],
 )
-def test_doctor_names_documents_for_what_every_account_has(tmp_path: Path, allow: str, wrong: bool) -> None:
+def test_rm_16_doctor_names_documents_for_what_every_account_has(tmp_path: Path, allow: str, wrong: bool) -> None:
     library = open_library(tmp_path, Written("a.txt", ["A"], frozenset({Principal(allow)})))
     library.kustos.close()
     found = [each for each in realm_findings(tmp_path, REALM_FILE) if each.state == "wrong"]
