@@ -30,7 +30,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.stores.catalog_schema import leases
@@ -249,7 +250,34 @@ def _engine(url: str) -> Engine:
         raise Misconfigured(f"KUSTOS_CATALOG_URL cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        _follow_file(engine, Path(str(parsed.database)))
     return engine
+
+
+def _follow_file(engine: Engine, path: Path) -> None:
+    """Lets connections go whose file is no longer the one at `path`, because a backup was put into its place.
+
+    They would go on reading the file of before, which is in no folder any more: other rights than everybody else's.
+    """
+
+    def remember(_connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _identity(path)
+
+    def compare(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info["file"] != _identity(path):
+            raise DisconnectionError("another file is in the place of the catalog")
+
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
