@@ -31,6 +31,9 @@ FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 PROOFS_AT_A_TIME = 512
 PROOF_THREADS = 8
 """Keys that have to be fetched hold these, and not the threads on which everything else runs (FT-03)."""
+SIGN_INS_AT_A_TIME = 64
+SIGN_IN_THREADS = 8
+"""And these are held by who signs in or out, or by a session's renewal, while the identity provider is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Doors:
     local: LocalOperator | None
     sessions: Sessions | None = None
     proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
+    cookies: SlowWork = field(default_factory=lambda: SlowWork("sessions", PROOFS_AT_A_TIME, SIGN_IN_THREADS))
+    sign_ins: SlowWork = field(default_factory=lambda: SlowWork("sign-ins", SIGN_INS_AT_A_TIME, SIGN_IN_THREADS))
 
     async def admit(self, row: Row, request: Request) -> None:
         """Lets the request through, with `request.state.caller` set unless everybody may come in.
@@ -87,13 +92,9 @@ class Doors:
         return Proof(cookie=held)
 
     async def _unconfirmed(self, proof: Proof) -> Unconfirmed:
-        with self.proofs.place():
-            return await self.proofs.run(partial(self._reader, proof))
-
-    def _reader(self, proof: Proof) -> Unconfirmed:
         if self.sessions and proof.cookie:
-            return self.sessions.unconfirmed(proof.cookie)
-        return self.identity.unconfirmed(proof.token)
+            return await self.cookies.whole(partial(self.sessions.unconfirmed, proof.cookie))
+        return await self.proofs.whole(partial(self.identity.unconfirmed, proof.token))
 
     async def _on_duty(self, duty: Duty, proof: Proof) -> Caller:
         """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""

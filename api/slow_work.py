@@ -56,6 +56,15 @@ class SlowWork:
         """What `work` returns, done on one of the threads. The caller holds a place."""
         return await to_thread.run_sync(work, limiter=self._threads)
 
+    async def whole(self, work: Callable[[], T]) -> T:
+        """As `run`, in a place of its own.
+
+        Raises:
+            Overloaded: all are taken.
+        """
+        with self.place():
+            return await self.run(work)
+
     async def pieces(self, answer: Iterator[str]) -> AsyncGenerator[str]:
         """The pieces, each made on one of the threads. Closing this closes `answer`, which ends its generation.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
@@ -29,20 +29,21 @@ SIGN_IN_S = 1_800
 
 
 @router.get("/session")
-def session(request: Request, response: Response, doors: TheDoors) -> PageSession:
+async def session(request: Request, response: Response, doors: TheDoors) -> PageSession:
     """Whether people sign in at the page, and who has done so in this browser."""
     held = cookie(request, SESSION_COOKIE) if doors.sessions else None
     if doors.sessions is None or held is None:
         return PageSession(sign_in=doors.sessions is not None, person=None)
     check_own_page(request, doors.sessions.url)
     try:
-        caller = doors.sessions.caller(held)
-        person = PagePerson(name=doors.sessions.name(held), subject=caller.subject)
+        unconfirmed = await doors.cookies.whole(partial(doors.sessions.unconfirmed, held))
+        caller = await unconfirmed.confirmed()
+        name = await doors.cookies.whole(partial(doors.sessions.name, held))
     except NotAuthenticated as error:
         log.info("a browser's session does not count: %s", error)
         drop_cookie(response, SESSION_COOKIE)
         return PageSession(sign_in=True, person=None)
-    return PageSession(sign_in=True, person=person)
+    return PageSession(sign_in=True, person=PagePerson(name=name, subject=caller.subject))
 
 
 @router.get("/session/login")
@@ -59,18 +60,19 @@ def login(request: Request, doors: TheDoors) -> Response:
 
 
 @router.get("/session/callback")
-def callback(request: Request, doors: TheDoors) -> Response:
+async def callback(request: Request, doors: TheDoors) -> Response:
     """Where the identity provider sends the browser back to. It goes on to the page, whatever came of it."""
     sessions = _sessions(doors)
     earlier = cookie(request, SESSION_COOKIE)
     try:
-        secret = sessions.complete(cookie(request, SIGN_IN_COOKIE), _once_each(request))
+        began, answer = cookie(request, SIGN_IN_COOKIE), _once_each(request)
+        secret = await doors.sign_ins.whole(partial(sessions.complete, began, answer))
     except (BadInput, NotAuthenticated, Unavailable) as error:
         log.warning("a sign-in at the page failed: %s", error)
         reply = RedirectResponse(f"/#{_what_came(error)}", 303)
     else:
         if earlier:
-            sessions.forget(earlier)
+            await doors.sign_ins.whole(partial(sessions.forget, earlier))
         reply = RedirectResponse("/", 303)
         set_cookie(reply, SESSION_COOKIE, secret, samesite="Strict")
     drop_cookie(reply, SIGN_IN_COOKIE)
@@ -78,13 +80,14 @@ def callback(request: Request, doors: TheDoors) -> Response:
 
 
 @router.post("/session/logout")
-def logout(request: Request, response: Response, doors: TheDoors) -> SignOutReply:
+async def logout(request: Request, response: Response, doors: TheDoors) -> SignOutReply:
     """Ends the session here and at the identity provider. Somebody who is not signed in is told the same."""
     sessions = _sessions(doors)
     check_own_page(request, sessions.url)
     drop_cookie(response, SESSION_COOKIE)
     try:
-        return SignOutReply(everywhere=sessions.end(cookie(request, SESSION_COOKIE) or ""))
+        ended = partial(sessions.end, cookie(request, SESSION_COOKIE) or "")
+        return SignOutReply(everywhere=await doors.sign_ins.whole(ended))
     except NotAuthenticated:
         return SignOutReply(everywhere=True)
 
@@ -95,7 +98,7 @@ async def backchannel_logout(request: Request, doors: TheDoors) -> Response:
     sessions = _sessions(doors)
     token = await _logout_token(request)
     try:
-        await run_in_threadpool(sessions.end_told, token)
+        await doors.cookies.whole(partial(sessions.end_told, token))
     except NotAuthenticated as error:
         log.warning("a logout token was not believed: %s", error)
         raise BadInput("the logout token is not accepted; this service's log says why") from error

@@ -353,11 +353,19 @@ def test_kustos_serve_answers_each_person_from_what_his_token_allows(realm: Keyc
     command_line = CommandLine(tmp_path / "home")
     share(tmp_path / "share", drivers="/betrieb/fahrer/hamburg", management="/leitung")
     assert command_line.run("ingest", str(tmp_path / "share"), "--source", "share").returncode == 0
-    with serving(command_line, **realm.environment()) as client:
+    page = {"KUSTOS_PAGE_SECRET": realm.secret("kustos-page") or ""}
+    with serving(command_line, **realm.environment(), **page) as client:
         assert found(client, realm.token("anna")) == ["drivers.txt"]
         assert found(client, realm.token("katharina")) == ["management.txt"]
         assert found(client, realm.token("paul")) == []
         assert search(client, realm.service_token("kustos-service")).status_code == 401
+        url = str(client.base_url).rstrip("/")
+        with browser() as katharina, page_at(realm, url):
+            begun = katharina.get(f"{url}/session/login")
+            back = sign_in(katharina, begun.headers["location"], "katharina", realm.password("katharina"))
+            assert katharina.get(back).status_code == 303
+            listed = katharina.get(f"{url}/v1/documents", headers={"X-Kustos-Page": "1"}).json()
+            assert [each["title"] for each in listed["documents"]] == ["management.txt"]
         person = realm.person(groups=["/leitung"])
         assert found(client, realm.token(person)) == ["management.txt"]
         realm.leave(person, "/leitung")
@@ -390,7 +398,7 @@ def serving(command_line: CommandLine, **environment: str) -> Iterator[httpx.Cli
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-c", "from api.cli import main; main()", "serve", "--port", str(port)],
-        env=command_line.environment(**environment),
+        env=command_line.environment(KUSTOS_PAGE_URL=f"http://127.0.0.1:{port}", **environment),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
