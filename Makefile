@@ -48,7 +48,7 @@ check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/python -m docs.checks.documentation
 
 bench: setup  ## Search, ingest and revocation against the bare engine; writes build/bench.json
-	@$(BIN)/python -m eval.bench
+	@$(BIN)/python -m tests.services.with_keycloak --if-there $(BIN)/python -m api.bench
 
 revocation: setup  ## How long what is taken away may still be read; writes docs/revocation.md (needs make services)
 	@$(BIN)/python -m tests.services.with_keycloak $(BIN)/kustos eval revocation --write docs/revocation.md

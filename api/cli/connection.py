@@ -18,7 +18,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.cli.signed_in import SignedIn
 from api.demo_issuer import DemoIssuer
@@ -56,9 +57,20 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
         with closing(running):
             yield running
         return
-    with open_service(settings) as service, tempfile.TemporaryDirectory(prefix="kustos-") as folder:
+    with open_service(settings) as service, privately(service.app, service.ingesting.stop) as client:
+        yield client
+
+
+@contextmanager
+def privately(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> Iterator[httpx.Client]:
+    """A client of the application, which is served on a socket that nobody else can reach until the block ends.
+
+    Raises:
+        Unavailable: it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="kustos-") as folder:
         socket = Path(folder) / "service.sock"
-        server = uvicorn.Server(uvicorn.Config(service.app, uds=str(socket), log_level="error", access_log=False))
+        server = uvicorn.Server(uvicorn.Config(app, uds=str(socket), log_level="error", access_log=False))
         thread = threading.Thread(target=server.run, name="private service")
         thread.start()
         try:
@@ -71,7 +83,7 @@ def connect(settings: Settings) -> Iterator[httpx.Client]:
                 _await(server, thread)
                 yield client
         finally:
-            service.ingesting.stop()
+            on_stop()
             server.should_exit = True
             thread.join()
 

@@ -15,7 +15,9 @@ import click
 from eval.bench.bare_engine import BareEngine
 from eval.bench.company_ingest import ingest_figures
 from eval.bench.figures import Figure, show, write
+from eval.bench.gate_cost import gate_cost_figures
 from eval.bench.parsing import parsing_figures
+from eval.bench.readers import readers_figures
 from eval.bench.reingest import reingest_figures
 from eval.bench.revocation import revocation_figures
 from eval.bench.search import search_figures
@@ -36,11 +38,13 @@ def _large_company(settings: Settings) -> Iterator[Figure]:
         with closing(open_kustos(own)) as kustos:
             kustos.records.writer.set_places(SOURCE, made.places())
             with BareEngine(Path(folder) / "bare") as bare:
-                _load("100,000 chunks", made.documents(), partial(_write, kustos), bare.write)
+                _load("100,000 chunks", made.documents(), partial(write_documents, kustos), bare.write)
                 kustos.index_writer.settle()
                 bare.settle()
                 yield from search_figures(kustos, bare, made)
-            _load("100,000 more in one folder", made.archive(), partial(_write, kustos))
+                yield from readers_figures(kustos, bare, made)
+                yield from gate_cost_figures(kustos, made)
+            _load("100,000 more in one folder", made.archive(), partial(write_documents, kustos))
             kustos.index_writer.settle()
             yield from revocation_figures(kustos, made)
 
@@ -53,7 +57,7 @@ def _load(what: str, documents: Iterator[Written], *destinations: Write) -> None
             advance(len(some))
 
 
-def _write(kustos: Kustos, documents: list[Written]) -> None:
+def write_documents(kustos: Kustos, documents: list[Written]) -> None:
     kustos.index_writer.upsert([point for each in documents for point in each.points])
     terms = {point.chunk_id: point.lexical.indices for each in documents for point in each.points}
     kustos.records.writer.commit([each.version for each in documents], terms)
@@ -67,28 +71,29 @@ PARTS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
 }
 
 
-@click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
-@click.option(
-    "--only",
-    type=click.Choice(list(PARTS)),
-    help="One part; search includes revocation.",
-)
-def main(out: Path, only: str | None) -> None:
-    """Measure reading, ingest, search and revocation against the bare libraries, the bare engine and embedder.
+def bench(parts: Mapping[str, Callable[[Settings], Iterator[Figure]]]) -> click.Command:
+    """The command that runs these parts."""
 
-    Takes some minutes, all of it in temporary folders. docs/evaluation.md says how to read the figures.
-    """
-    figures: list[Figure] = []
-    try:
-        for name, measure in PARTS.items():
-            if only in {None, name}:
-                figures += measure(Settings())
-    except KustosError as error:
-        raise click.ClickException(str(error)) from error
-    write(figures, out)
-    show(figures)
+    @click.command()
+    @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
+    @click.option("--only", type=click.Choice(list(parts)), help="One part; search includes revocation.")
+    def main(out: Path, only: str | None) -> None:
+        """Measure against the bare libraries, the bare engine and embedder.
+
+        Takes some minutes, all of it in temporary folders. docs/evaluation.md says how to read the figures.
+        """
+        figures: list[Figure] = []
+        try:
+            for name, measure in parts.items():
+                if only in {None, name}:
+                    figures += measure(Settings())
+        except KustosError as error:
+            raise click.ClickException(str(error)) from error
+        write(figures, out)
+        show(figures)
+
+    return main
 
 
 if __name__ == "__main__":
-    main()
+    bench(PARTS)()

@@ -52,6 +52,16 @@ def at_least(name: str, value: float, unit: str, baseline: float, goal: float) -
     return Figure(name, round(value, 3), unit, round(baseline, 3), round(ratio, 3), f"ratio >= {goal}", ratio >= goal)
 
 
+def compared(name: str, value: float, unit: str, baseline: float) -> Figure:
+    """A figure with a baseline and no goal."""
+    return Figure(name, round(value, 3), unit, round(baseline, 3), round(value / baseline, 3))
+
+
+def within(name: str, value: float, unit: str, goal: float) -> Figure:
+    """A figure that must not exceed `goal`."""
+    return Figure(name, round(value, 3), unit, goal=f"<= {goal:g}", met=value <= goal)
+
+
 def exactly(name: str, value: float, unit: str, goal: float) -> Figure:
     """A figure that must be `goal`."""
     return Figure(name, value, unit, goal=f"= {goal:g}", met=value == goal)

@@ -160,9 +160,9 @@ def company() -> Company:
     )
 
 
-def caller(number_of_principals: int, *, archivist: bool = False) -> Caller:
+def caller(number_of_principals: int, *, archivist: bool = False, seed: int = SEED + 3) -> Caller:
     """Somebody who is himself and a member of random groups; the gate adds everyone in the tenant."""
-    random = np.random.default_rng(SEED + 3)
+    random = np.random.default_rng(seed)
     groups = random.choice(GROUPS, size=number_of_principals - 2 - archivist, replace=False)
     held = {_group(int(each)) for each in groups} | {principals.user(REALM, "reader")}
     return Caller(TENANT, "reader", frozenset(held | ARCHIVE_ACL.allow if archivist else held))

@@ -25,6 +25,7 @@ MIGRATIONS = "rag.stores.migrations.versions."  # tables written out once and ne
 SCOPE_MAKER = "rag.access.gate"
 READER_HOLDERS = {"rag.bootstrap", "rag.access.gate"}
 READS_ENVIRONMENT = {
+    "api.bench.__main__",
     "api.cli.installation",
     "ingest.parsers.child",
     "rag",

@@ -1,0 +1,121 @@
+"""What it adds to a question that Keycloak is asked beside it what the caller may read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import click
+import httpx
+import numpy as np
+
+from api.app import create_app
+from api.auth import AsIssued, Identity, Issuer
+from api.cli.connection import privately
+from api.cli.revocation import REALM_FILE
+from api.identity import issuer_of
+from api.trial_realm import Administrator, trial_realm
+from eval.bench.__main__ import write_documents
+from eval.bench.figures import Figure, percentile, plain, within
+from eval.bench.synthetic import FOLDERS, SEED, SOURCE, TENANT, company
+from eval.progress import progress_bar
+from rag.access.acl import Acl
+from rag.access.principals import EVERYONE_IN_TENANT
+from rag.bootstrap import Kustos, open_kustos
+from rag.errors import KustosError
+from rag.settings import Settings
+
+DOCUMENTS = 500
+QUESTIONS = 300
+WARM_UP = 20
+WORDS = 8
+GOAL_MS = 1.0
+
+
+class NotAnswered(KustosError):
+    """A question that is to be timed brought nothing."""
+
+    code = "not_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A service, and the milliseconds of each question to it."""
+
+    client: httpx.Client
+    times_ms: list[float] = field(default_factory=list)
+
+    def ask(self, question: str, header: dict[str, str]) -> None:
+        started = perf_counter()
+        reply = self.client.post("/v1/search", json={"query": question}, headers=header)
+        self.times_ms.append(1_000 * (perf_counter() - started))
+        if not reply.is_success or not reply.json()["passages"]:
+            raise NotAnswered(f"status {reply.status_code}: {reply.text[:200]}")
+
+
+def confirming_figures(url: str, password: str, settings: Settings) -> Iterator[Figure]:
+    """Questions over HTTP to two services over the same documents: one asks Keycloak, one believes the token.
+
+    Raises:
+        NotAnswered: a question brought nothing.
+    """
+    if not url:
+        click.echo("keycloak: not measured, because there is none here; see: make services", err=True)
+        return
+    with ExitStack() as stack:
+        admin = stack.enter_context(closing(Administrator(url, "admin", password)))
+        realm = stack.enter_context(trial_realm(admin, REALM_FILE, 1))
+        home = Path(stack.enter_context(TemporaryDirectory(prefix="kustos-bench-")))
+        own = replace(Settings.from_mapping(realm.environment()), home=home, tenant=TENANT)
+        kustos = stack.enter_context(closing(open_kustos(replace(own, models_dir=settings.models_dir))))
+        _fill(kustos)
+        issuer, token = issuer_of(own), realm.token(realm.people[0])
+        asks, believes = (
+            _Side(stack.enter_context(privately(create_app(kustos, Identity([each]), None, None))))
+            for each in (issuer, replace(issuer, worth=AsIssued()))
+        )
+        _duel(asks, believes, {"Authorization": f"Bearer {token}"})
+        yield from _figures(asks, believes, _alone(issuer, token))
+
+
+def _fill(kustos: Kustos) -> None:
+    """Documents that everybody may read."""
+    open_to_all = replace(company(), acls=(Acl.of(allow={EVERYONE_IN_TENANT}),) * (FOLDERS + 1))
+    kustos.records.writer.set_places(SOURCE, open_to_all.places())
+    write_documents(kustos, list(islice(open_to_all.documents(), DOCUMENTS)))
+    kustos.index_writer.settle()
+
+
+def _duel(asks: _Side, believes: _Side, header: dict[str, str]) -> None:
+    random, words = np.random.default_rng(SEED + 8), company().words
+    with progress_bar("questions", QUESTIONS) as advance:
+        for number in range(WARM_UP + QUESTIONS):
+            question = " ".join(words[int(each)] for each in random.integers(len(words), size=WORDS))
+            for side in (asks, believes) if number % 2 else (believes, asks):
+                side.ask(question, header)
+            advance(number >= WARM_UP)
+
+
+def _alone(issuer: Issuer, token: str) -> list[float]:
+    """Milliseconds of asking Keycloak when nothing else is done."""
+    identity, times = Identity([issuer]), []
+    for _ in range(WARM_UP + QUESTIONS):
+        started = perf_counter()
+        identity.caller(token)
+        times.append(1_000 * (perf_counter() - started))
+    return times[WARM_UP:]
+
+
+def _figures(asks: _Side, believes: _Side, alone: list[float]) -> Iterator[Figure]:
+    for percent in (50, 95):
+        ours, theirs = (percentile(each.times_ms[WARM_UP:], percent) for each in (asks, believes))
+        yield plain(f"question that believes the token, p{percent}", theirs, "ms")
+        yield plain(f"question beside which Keycloak is asked, p{percent}", ours, "ms")
+        if percent == 50:
+            yield within("added to a question by asking Keycloak beside it, p50", ours - theirs, "ms", GOAL_MS)
+    yield plain("asking Keycloak and nothing else, p50", percentile(alone, 50), "ms")
