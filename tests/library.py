@@ -119,10 +119,16 @@ def open_library(
     audit: AuditLog | None = None,
     real_index: Index | None = None,
     break_glass_hours: int = 0,
+    audit_text: str = "off",
 ) -> Library:
     """The library; with `real_index` over that one and with the real BM25 and quotations."""
     settings = Settings(
-        home=home, tenant=TENANT, host=host, public_name=public_name, break_glass_hours=break_glass_hours
+        home=home,
+        tenant=TENANT,
+        host=host,
+        public_name=public_name,
+        break_glass_hours=break_glass_hours,
+        audit_text=audit_text,
     )
     records = open_records(settings)
     embedder, detector, memory = WordEmbedder(), GermanOrEnglish(), MemoryIndex()

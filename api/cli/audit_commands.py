@@ -62,14 +62,16 @@ def head() -> None:
 @click.option("--since", type=DATE, help="From this day or moment on.")
 @click.option("--until", type=DATE, help="Before this day or moment.")
 @click.option("--names", is_flag=True, help="Names in place of pseudonyms, where they are kept.")
+@click.option("--texts", is_flag=True, help="With questions and passages, where KUSTOS_AUDIT_TEXT keeps them.")
 @typed_failures
-def export(who: str | None, since: datetime | None, until: datetime | None, names: bool) -> None:
+def export(who: str | None, since: datetime | None, until: datetime | None, names: bool, texts: bool) -> None:
     """Print records as JSON lines with the fields of OCSF."""
     from api.cli.connection import checked, proof, reach
 
     base, given = asked(), {"since": since, "until": until}
     headers = proof(base, who)
-    parameters = {name: f"{each.isoformat()}Z" for name, each in given.items() if each} | {"names": str(names).lower()}
+    parameters = {name: f"{each.isoformat()}Z" for name, each in given.items() if each}
+    parameters |= {"names": str(names).lower(), "texts": str(texts).lower()}
     with (
         reach(base) as client,
         client.stream("GET", "/v1/audit/events", params=parameters, headers=headers) as reply,

@@ -101,15 +101,19 @@ def events(
     since: Moment = None,
     until: Moment = None,
     names: Annotated[bool, Query(description="With names in place of pseudonyms, where they are kept.")] = False,
+    texts: Annotated[bool, Query(description="With questions and passages, where the settings keep them.")] = False,
 ) -> StreamingResponse:
     """JSON lines, one event a record, in order."""
-    _told(kustos, caller, request_id, Act.AUDIT_EXPORTED, "events", names=int(names))
-    known = kustos.records.trail.names() if names else {}
-    found = kustos.records.trail.entries(_ms(since) or 0, _ms(until))
+    _told(kustos, caller, request_id, Act.AUDIT_EXPORTED, "events", names=int(names), texts=int(texts))
+    trail = kustos.records.trail
+    known = trail.names() if names else {}
 
     def lines() -> Iterator[str]:
-        for entry in found:
-            yield json.dumps(ocsf.event(entry, known)) + "\n"
+        for entry in trail.entries(_ms(since) or 0, _ms(until)):
+            event = ocsf.event(entry, known)
+            if texts and entry.text_hash and (text := trail.text(entry.number)):
+                event["unmapped"]["text"] = json.loads(text)
+            yield json.dumps(event) + "\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 

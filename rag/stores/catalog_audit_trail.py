@@ -102,6 +102,13 @@ class AuditTrail:
                 return
             last = some[-1].number
 
+    def text(self, number: int) -> str | None:
+        """The text beside a record as JSON, where the settings kept it and it was not erased."""
+        beside = (audit_texts.c.tenant == self._tenant) & (audit_texts.c.number == number)
+        with self._catalog.reading() as connection:
+            found: str | None = connection.execute(select(audit_texts.c.text).where(beside)).scalar()
+        return found
+
     def names(self) -> dict[str, str]:
         """Subjects by pseudonym, as far as they are not forgotten."""
         statement = select(audit_people.c.person, audit_people.c.subject).where(audit_people.c.tenant == self._tenant)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -415,6 +416,30 @@ def test_processes_write_one_chain(catalog_url, catalog, home, trail) -> None:
         each.join()
     verdict = trail.verify()
     assert (verdict.intact, verdict.records) == (True, 30)
+
+
+def write_for_ever(url: str, home: Path, written: Connection) -> None:
+    with closing(Catalog.open(url)) as catalog:
+        log = open_audit(catalog, home)
+        while True:
+            log.record(decision())
+            written.send(1)
+
+
+def test_ft_06_a_writer_killed_in_the_middle_leaves_a_chain_that_fits(catalog_url, catalog, home, trail) -> None:
+    spawning = multiprocessing.get_context("spawn")
+    receiving, sending = spawning.Pipe(duplex=False)
+    process = spawning.Process(target=write_for_ever, args=(catalog_url, home, sending))
+    process.start()
+    for _ in range(25):
+        receiving.recv()
+    process.kill()
+    process.join()
+    verdict = trail.verify()
+    assert verdict.intact
+    assert verdict.records >= 25
+    some(open_audit(catalog, home), 2)
+    assert trail.verify().intact
 
 
 def test_a_crash_before_the_note_leaves_a_chain_that_fits(catalog, log, trail, home, monkeypatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from fastapi.testclient import TestClient
@@ -170,3 +172,41 @@ def test_sa_10_an_operator_reads_nothing_of_the_audit_and_takes_nothing_away(cli
             client.post("/v1/audit/prune", json={"before": "2099-01-01T00:00:00Z"}, headers=headers).status_code
             == status
         )
+
+
+def test_text_that_the_settings_keep_is_exported_to_who_asks_for_it(tmp_path) -> None:
+    library = open_library(tmp_path / "kept", PLAN, audit_text="passages")
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    assert "hotels" not in json.dumps(exported(client))
+    found = exported(client, texts=True)[0]["unmapped"]["text"]
+    assert found["question"] == "sales plan"
+    assert sorted(found["passages"]) == sorted(PLAN.passages)
+    assert exported(client)[2]["unmapped"]["detail"]["texts"] == 1
+
+
+def test_ft_05_while_the_catalog_is_locked_nothing_is_released_and_then_it_goes_on(library, client) -> None:
+    home = library.kustos.records.settings.home
+    with library.kustos.records.catalog.writing() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    with closing(sqlite3.connect(home / "catalog.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        replies = [
+            client.post("/v1/search", json={"query": "sales plan"}, headers=ANN),
+            client.get("/v1/documents", headers=ANN),
+            client.get(f"/v1/documents/{PLAN.id}", headers=ANN),
+            client.get("/v1/audit/events", headers=AUDITOR),
+        ]
+    assert [each.status_code for each in replies] == [503] * 4
+    assert not [each for each in replies if "hotels" in each.text or "Secret" in each.text]
+    assert client.get(f"/v1/documents/{PLAN.id}", headers=ANN).status_code == 200
+    assert asked(client, "verdict")["intact"]
+
+
+def test_a_home_with_another_key_than_the_chains_releases_nothing(library, client) -> None:
+    assert client.get(f"/v1/documents/{PLAN.id}", headers=ANN).status_code == 200
+    with library.kustos.records.catalog.writing() as connection:
+        connection.exec_driver_sql("UPDATE audit_chains SET key_id = 'another'")
+    library.kustos.records.audit._checked.clear()
+    refused = client.get(f"/v1/documents/{PLAN.id}", headers=ANN)
+    assert (refused.status_code, "Secret" in refused.text) == (500, False)
