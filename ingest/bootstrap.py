@@ -120,16 +120,29 @@ class Ingesting:
                 is stopping, and what was committed stays.
             StoreUnavailable: a rebuild elsewhere has replaced the index that this process has open.
         """
+        with self._alone() as ingestion:
+            return ingestion.sync(
+                connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
+            )
+
+    def forget(self, source: str) -> int:
+        """See `Ingestion.forget`.
+
+        Raises:
+            Unavailable, StoreUnavailable: as for `sync`.
+        """
+        with self._alone() as ingestion:
+            return ingestion.forget(source)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Ingestion]:
         if not self._busy.acquire(blocking=False):
             raise Unavailable("another sync is running in this service, or it is stopping; try again later")
         try:
             kustos = self._kustos
             with kustos.records.catalog.lease(WRITING):
                 kustos.check_index()  # nobody can rebuild it while the lease is held
-                ingestion = _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool, self._stopping)
-                return ingestion.sync(
-                    connector, root=root, moved=moved, confirm_deletions=confirm_deletions, progress=progress
-                )
+                yield _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool, self._stopping)
         finally:
             self._busy.release()
 

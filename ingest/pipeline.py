@@ -24,7 +24,7 @@ from ingest.read_ahead import ReadAhead
 from ingest.reading import DocumentReader
 from rag.access.acl import Acl
 from rag.documents import Chunk, IndexPoint, SparseVector, acl_id
-from rag.errors import BadInput, ModelUnavailable, RefusalReason, Unavailable
+from rag.errors import BadInput, ModelUnavailable, NotFound, RefusalReason, Unavailable
 from rag.ports import ChunkWriter, Embedder, LexicalEncoder, OnProgress
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place, Refusal, TaskKind
 
@@ -182,6 +182,24 @@ class Ingestion:
         self._catalog.complete(source, listing.cursor, applied)
         report.seconds = perf_counter() - started
         return report
+
+    def forget(self, source: str) -> int:
+        """Takes a source out of catalog and index with everything that came from it. Returns how many items it had.
+
+        Whatever a crash leaves, a second attempt removes.
+
+        Raises:
+            NotFound: there is no such source.
+            StoreUnavailable, Unavailable: what was committed stays.
+        """
+        was_known, items = self._catalog.disown(source), self._catalog.known(source)
+        if not was_known and not items:
+            raise NotFound(f"there is no source {source!r}; `kustos status` lists those that there are")
+        self._catalog.remove([each.document_id for each in items])
+        self._catalog.forget_places(source, ())
+        self.follow()
+        self._index.settle()
+        return len(items)
 
     def write(self, versions: Sequence[NewVersion], on_embedded: OnProgress | None = None) -> int:
         """Embeds what is new in `versions`, writes its points, makes the versions current. Returns texts embedded."""

@@ -240,6 +240,27 @@ def explain(document: str, who: str, as_json: bool) -> None:
 
 
 @kustos.command()
+@click.argument("source")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@JSON
+@typed_failures
+def forget(source: str, yes: bool, as_json: bool) -> None:
+    """Take SOURCE with all its documents out of catalog and index. The files themselves stay where they are.
+
+    `kustos status` lists the sources. Nobody finds its documents from then on; the audit still names them.
+    """
+    from api.cli.ingesting import forget as forget_source
+
+    if not yes:
+        click.confirm(f"Forget {plain(source)} and every document that came from it?", abort=True, err=True)
+    told = forget_source(installed(), source)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"{told['source']} is forgotten, with {told['items']} items")
+
+
+@kustos.command()
 @JSON
 @typed_failures
 def status(as_json: bool) -> None:

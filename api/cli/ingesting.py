@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import click
 import httpx
@@ -109,6 +110,19 @@ def sync(
                 report: dict[str, Any] = event["report"]
                 return report
     raise Unavailable(f"the sync of {name} broke off without a word; what it committed stays. Run it again")
+
+
+def forget(settings: Settings, source: str) -> dict[str, Any]:
+    """Takes a source out of catalog and index. Returns its name and how many items it had.
+
+    Raises:
+        NotFound: there is no such source.
+        KustosError: it failed; a second attempt removes what is left.
+    """
+    with connect(settings) as client:
+        address = f"/v1/operator/sources/{quote(source, safe='')}"
+        told: dict[str, Any] = checked(client.delete(address, headers=operator(settings))).json()
+        return told
 
 
 def _watch(

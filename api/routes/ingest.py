@@ -9,9 +9,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
+from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,6 +80,19 @@ def ingest(
     # A daemon, so that a second Ctrl-C need not wait for it; otherwise closing the service does (`Ingesting.close`).
     threading.Thread(target=run, name=f"sync {body.source}", daemon=True).start()
     return StreamingResponse(lines(told), media_type="application/x-ndjson")
+
+
+@router.delete("/v1/operator/sources/{source}", summary="Take a source out of catalog and index")
+def forget(
+    source: Annotated[str, PathParameter(pattern=SOURCE_NAME)],
+    kustos: TheKustos,
+    ingesting: TheIngesting,
+    caller: TheCaller,
+    request_id: RequestId,
+) -> dict[str, Any]:
+    """All that came from it leaves; where it came from stays as it is. Answers when it is done."""
+    kustos.records.audit.record(Deed(caller.tenant, caller.subject, Act.SOURCE_FORGOTTEN, request_id, source))
+    return {"source": source, "items": ingesting.forget(source)}
 
 
 class _Teller:

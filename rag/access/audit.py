@@ -28,6 +28,7 @@ class Act(StrEnum):
 
     EXPLAIN = "explain"
     INGEST = "ingest"
+    SOURCE_FORGOTTEN = "source_forgotten"
     KEY_MADE = "key_made"
     KEY_REVOKED = "key_revoked"
     DIRECTORY_CHANGED = "directory_changed"

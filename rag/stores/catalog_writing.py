@@ -285,6 +285,12 @@ class CatalogWriter:
             if not connection.execute(update(cursors).where(about).values(**values)).rowcount:
                 connection.execute(insert(cursors).values(tenant=self._tenant, source=source, cursor="", **values))
 
+    def disown(self, source: str) -> bool:
+        """Forgets where a source is and what was synced. Returns whether it was known; its documents stay."""
+        mine = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
+        with self._catalog.writing() as connection:
+            return bool(connection.execute(delete(cursors).where(mine)).rowcount)
+
     def complete(self, source: str, cursor: str, applied: str = "") -> None:
         """Stores the cursor of a sync that `begin` began and whose work is committed.
 

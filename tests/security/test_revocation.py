@@ -15,7 +15,7 @@ from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, user
 from rag.documents import IndexPoint, acl_id
 from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
-from tests.library import REALM, SALES, SOURCE, TENANT, Library, Written, open_library, person
+from tests.library import OPERATOR, REALM, SALES, SOURCE, TENANT, Library, Written, open_library, person
 from tests.memory_source import MemorySource, chunker_by_line, parse_lines
 
 SECRET = "moonshot"
@@ -223,3 +223,14 @@ def _ingestion(world: World) -> Ingestion:
         lexical=WordEncoder(),
         reader=DocumentReader(TENANT, parse_lines, chunker_by_line(), GermanOrEnglish()),
     )
+
+
+def test_rc_12_a_source_that_an_operator_forgets_is_gone_for_everybody(world: World) -> None:
+    operator = {"Authorization": f"Bearer {OPERATOR.key}"}
+    address = f"/v1/operator/sources/{SOURCE}"
+    assert SECRET in world.ask("POST", "/v1/search", {"query": SECRET}).text
+    assert world.ask("DELETE", address).status == 403
+    assert world.client.delete(address, headers=operator).json() == {"source": SOURCE, "items": 2}
+    assert '"passages":[]' in world.ask("POST", "/v1/search", {"query": SECRET}).text
+    assert world.index().stored == {}
+    assert world.client.delete(address, headers=operator).status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rag.errors import (
     DocumentRefused,
     KustosError,
     ModelUnavailable,
+    NotFound,
     RefusalReason,
     SourceUnavailable,
 )
@@ -386,6 +388,38 @@ def test_rc_12_a_document_deleted_in_the_source_leaves_catalog_and_index(world: 
     assert world.sync().deleted == 1
     assert world.stored("a") is None
     assert {each.document_id for each in world.points().values()} == {document_id(TENANT, SOURCE, "b")}
+
+
+def test_a_source_that_is_forgotten_leaves_nothing_and_can_come_back(world: World) -> None:
+    world.source.write("a", "eins", inside=[attached("in", "zwei")])
+    world.source.write("b", UNREADABLE)
+    world.sync()
+    assert world.ingestion().forget(SOURCE) == 2
+    assert (world.passages(), world.points()) == (0, {})
+    assert (world.writer.known(SOURCE), world.writer.places(SOURCE), world.writer.cursor(SOURCE)) == ([], {}, None)
+    with pytest.raises(NotFound, match="kustos status"):
+        world.ingestion().forget(SOURCE)
+    assert world.sync().written == 2
+
+
+def test_ft_06_forgetting_a_source_goes_on_where_a_crash_ended_it(worlds: Callable[[], World]) -> None:
+    step = 0
+    while True:
+        world, step = worlds(), step + 1
+        world.source.write("a", "eins")
+        world.sync()
+        world.crash_at = step
+        try:
+            world.ingestion().forget(SOURCE)
+        except Crash:
+            world.crash_at = 0
+            with suppress(NotFound):  # everything was done but the last word
+                world.ingestion().forget(SOURCE)
+            world.ingestion().follow()
+            assert (world.passages(), world.points()) == (0, {})
+        else:
+            break
+    assert step > 5
 
 
 def test_ft_14_a_known_source_at_another_root_is_refused_before_it_is_listed(world: World) -> None:
