@@ -58,7 +58,7 @@ TABLE = (
     Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401, 200),
     Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401, 200),
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401, 403),
-    Row("POST", "/v1/operator/explain", Duty.OPERATOR, 401, 403),
+    Row("GET", "/v1/admin/explain", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),
     Row("DELETE", "/v1/operator/sources/{source}", Duty.OPERATOR, 401, 403),
     Row("GET", "/v1/operator/grants", Duty.OPERATOR, 401, 403),

@@ -12,6 +12,7 @@ from api.auth import Identity
 from api.demo_issuer import DemoIssuer
 from api.doors import Doors
 from api.errors import add_error_handlers
+from api.explaining import Explaining
 from api.identity import check_demo
 from api.local_operator import LocalOperator
 from api.loopback import LOOPBACK_NAMES, is_loopback
@@ -19,6 +20,7 @@ from api.middleware import Envelope
 from api.routes import audit, chat, demo, documents, grants, health, ingest, models, operator, page, search, session
 from api.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
+from api.subjects import Subjects, open_subjects
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
 from rag.machine import processors
@@ -58,11 +60,12 @@ def create_app(
     local: LocalOperator | None,
     ingesting: Ingesting | None = None,
     sessions: Sessions | None = None,
+    subjects: Subjects | None = None,
 ) -> FastAPI:
     """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
 
     `ingesting` is for who wants to stop a sync; there is one in any case. Without `sessions` nobody signs in at
-    the page.
+    the page, and without `subjects` only sample accounts are known without their token.
 
     Raises:
         Misconfigured: the demo is on, and the settings do not bear it.
@@ -84,6 +87,8 @@ def create_app(
     row_of("GET", OPENAPI)
     app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local, sessions)
     app.state.ingesting = ingesting or Ingesting(kustos)
+    known = subjects or open_subjects(settings, demo_issuer, identity, None)
+    app.state.explaining = Explaining(kustos.records, known)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)
     app.state.drawings = SlowWork("pictures", PICTURES_AT_A_TIME, max(1, processors() - 1))  # one parser is the sync's

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from api.confirmation import Unconfirmed
 from api.doors import Doors
+from api.explaining import Explaining
 from api.slow_work import SlowWork
 from ingest.bootstrap import Ingesting
 from ingest.pages import PageImages
@@ -29,6 +30,10 @@ def _caller(request: Request) -> Caller:
 
 def _unconfirmed(request: Request) -> Unconfirmed:
     return cast(Unconfirmed, request.state.unconfirmed)
+
+
+def _explaining(request: Request) -> Explaining:
+    return cast(Explaining, request.app.state.explaining)
 
 
 def _ingesting(request: Request) -> Ingesting:
@@ -55,6 +60,7 @@ TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheUnconfirmed = Annotated[Unconfirmed, Depends(_unconfirmed)]
+TheExplaining = Annotated[Explaining, Depends(_explaining)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
 TheAnswers = Annotated[SlowWork, Depends(_answers)]

@@ -10,7 +10,6 @@ from api.freshness import Freshness
 from api.introspection import Introspection
 from api.jwks import HttpKeys
 from api.loopback import is_loopback
-from rag.access.scope import Caller
 from rag.errors import Misconfigured
 from rag.settings import Settings
 
@@ -20,16 +19,6 @@ UNASKED = (
     "KUSTOS_ISSUER is set, so KUSTOS_SERVICE_SECRET must be set too: with it Kustos asks Keycloak at each request what "
     "the caller may read now. It is the secret of the client {client}; docs/keycloak.md says where to find it"
 )
-
-
-def caller_of(settings: Settings, token: str) -> Caller:
-    """Who a token stands for, verified as the service would.
-
-    Raises:
-        NotAuthenticated: the token is not valid.
-        Misconfigured, Unavailable: nobody, or not everybody, can be recognised.
-    """
-    return open_identity(settings, DemoIssuer.load(settings.home)).caller(token)
 
 
 def open_identity(settings: Settings, demo: DemoIssuer | None, groups: GroupsNow | None = None) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from rag.access.audit_chain import Verdict
 from rag.access.break_glass import Grant
 from rag.access.explain import Explanation
+from rag.access.principals import Principal
 from rag.bootstrap import Records
 from rag.errors import RefusalReason
 from rag.stores.catalog_audit_trail import Sight
@@ -61,8 +63,11 @@ def directory(records: Records) -> dict[str, Any]:
     }
 
 
-def explanation(told: Explanation) -> dict[str, Any]:
-    """Why somebody may or may not read a document."""
+def explanation(
+    told: Explanation, as_of: datetime, since: datetime | None, groups: Mapping[Principal, str]
+) -> dict[str, Any]:
+    """Why somebody may or may not read a document. `groups` are today's paths of groups that are named by id."""
+    named = {each for chain in told.chains for each in chain} | told.acl.allow | told.acl.deny
     return {
         "document": told.document_id,
         "source": told.uri,
@@ -75,6 +80,9 @@ def explanation(told: Explanation) -> dict[str, Any]:
         "origin": told.origin,
         "problem": told.problem,
         "grants": list(told.grants),
+        "as_of": _iso(as_of),
+        "rights_since": _iso(since),
+        "groups": {each: groups[each] for each in sorted(named & groups.keys())},
     }
 
 

@@ -156,11 +156,6 @@ class Health(_Reply):
     status: Literal["alive", "ready"]
 
 
-class ExplainRequest(_Body):
-    document: str = Field(description="Id of the document.", max_length=100)
-    token: str = Field(description="Token of the person it is about.", max_length=20_000)
-
-
 class SampleAccount(_Reply):
     name: str
     display_name: str

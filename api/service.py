@@ -21,7 +21,8 @@ from api.realm_sync import open_sync
 from api.realm_watch import RealmWatch
 from api.server import listen, run_on
 from api.sessions import open_sessions
-from api.upkeep import every_day, keep_audit
+from api.subjects import open_subjects
+from api.upkeep import every_day, keep
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos
 from rag.errors import Misconfigured
@@ -50,10 +51,12 @@ def open_service(settings: Settings) -> Iterator[Service]:
     kustos = open_kustos(settings)
     ingesting = Ingesting(kustos)
     try:
-        identity = open_identity(settings, demo, open_memberships(settings, kustos.records.realm))
+        memberships = open_memberships(settings, kustos.records.realm)
+        identity = open_identity(settings, demo, memberships)
+        subjects = open_subjects(settings, demo, identity, memberships)
         sessions = open_sessions(settings, identity, kustos.records.sessions)
         local = LocalOperator.load(settings.home)
-        app = create_app(kustos, identity, demo, local, ingesting, sessions)
+        app = create_app(kustos, identity, demo, local, ingesting, sessions, subjects)
         yield Service(kustos, ingesting, identity, app)
     finally:
         ingesting.close()  # a second Ctrl-C ends this wait, and then the index is left as a crash would leave it
@@ -80,7 +83,7 @@ def serve(settings: Settings) -> None:
         local = LocalOperator.load(settings.home)
         local.announce(settings.home, url)
         try:
-            with every_day(partial(keep_audit, service.kustos.records)), _following(settings, service):
+            with every_day(partial(keep, service.kustos.records)), _following(settings, service):
                 run_on(service.app, listener, service.ingesting.stop)
         finally:
             local.withdraw(settings.home, url)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from rag.bootstrap import Records
 from rag.errors import KustosError
@@ -14,6 +15,12 @@ from rag.errors import KustosError
 log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
+
+
+def keep(records: Records) -> None:
+    """All of it."""
+    keep_audit(records)
+    keep_history(records)
 
 
 def keep_audit(records: Records) -> None:
@@ -25,6 +32,16 @@ def keep_audit(records: Records) -> None:
         log.warning("the audit's old names and records stay for another day: %s", error)
     else:
         log.info("%d old records of the audit removed", gone)
+
+
+def keep_history(records: Records) -> None:
+    """Forgets what ended longer ago than the settings say. A failure is logged; the next day tries again."""
+    try:
+        gone = records.history.prune(datetime.now(UTC) - timedelta(days=records.settings.history_days))
+    except KustosError as error:
+        log.warning("the old history of rights stays for another day: %s", error)
+    else:
+        log.info("%d old entries of the history of rights removed", gone)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -209,6 +210,39 @@ class PlaceOrigins(Protocol):
 
     def origin(self, acl_id: str) -> tuple[str, str | None]:
         """Which entry of the source an ACL comes from, and why that entry could not be read, if so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastPlace:
+    """What governed documents at a moment: the entry of the source, its rights, and since when they had been so."""
+
+    acl: Acl
+    origin: str
+    problem: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PastDocument:
+    """A document as it was at a moment, and since when it had been so."""
+
+    uri: str
+    version: str
+    acl_id: str
+    since: datetime
+
+
+class Past(Protocol):
+    """What held at a moment, within one tenant, as far back as is kept. Moments have a zone."""
+
+    def document(self, document_id: str, at: datetime) -> PastDocument | None:
+        """The document at that moment; None where it was not there."""
+
+    def place(self, acl_id: str, at: datetime) -> PastPlace | None:
+        """The rights of a governing place at that moment; None where it was not there."""
+
+    def memberships(self, principals: Set[Principal], at: datetime) -> Set[tuple[Principal, Principal]]:
+        """The memberships of `principals` at that moment, of people too, as pairs of member and what holds it."""
 
 
 class AuditLog(Protocol):

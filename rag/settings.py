@@ -19,6 +19,7 @@ RANGES = {
     "audit_days": (0, 36_500),
     "break_glass_hours": (0, 72),
     "directory_interval_s": (1.0, 86_400.0),
+    "history_days": (1, 36_500),
 }
 """Smallest and largest value of each number."""
 CHOICES = {
@@ -55,6 +56,7 @@ class Settings:
         service_client, service_secret: what Kustos itself asks Keycloak with, at each request.
         freshness_s: what Keycloak said of a token holds so many seconds at most; 0 asks at each request.
         directory_interval_s: so often the directory follows what Keycloak's administrators did.
+        history_days: so long what ended is kept for explanations of the past.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
@@ -94,6 +96,7 @@ class Settings:
     service_secret: str = ""
     freshness_s: float = 0.0
     directory_interval_s: float = 15.0
+    history_days: int = 1_095
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
     pdf_reader: str = "pymupdf"

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -28,9 +28,11 @@ from rag.access.break_glass import NO_GRANTS
 from rag.access.directory import Directory
 from rag.access.gate import Gate
 from rag.access.principals import Principal
+from rag.access.scope import Caller
 from rag.answering import Answering
 from rag.bootstrap import Kustos, open_records
 from rag.documents import Chunk, Document, IndexPoint, acl_id, chunk_id, content_hash, document_id
+from rag.errors import NotFound
 from rag.models.answerers import Answerers
 from rag.models.extractive import ExtractiveAnswerer
 from rag.models.lexical import Bm25Encoder
@@ -69,16 +71,33 @@ class Written:
 
 
 @dataclass
+class NamedSubjects:
+    """People by name, and what they hold beside themselves."""
+
+    people: Mapping[str, frozenset[Principal]]
+
+    def subject(self, who: str) -> str:
+        if who not in self.people:
+            raise NotFound(f"there is no account with the user name or id {who!r}")
+        return principals.user(REALM, who)
+
+    def caller(self, subject: str) -> Caller:
+        name = subject.rpartition(":")[2]
+        return Caller(TENANT, subject, self.people[name] | {Principal(subject)})
+
+
+@dataclass
 class Library:
     """The open Kustos with its replaceable parts at hand."""
 
     kustos: Kustos
     index: MemoryIndex
     answerer: QuotingAnswerer
+    people: dict[str, frozenset[Principal]] = field(default_factory=lambda: {"ann": frozenset({SALES})})
 
     def app(self, demo: DemoIssuer | None = None, *, worth: Worth | None = None) -> FastAPI:
         issuers = [issuer(worth=worth), *([demo.issuer(TENANT)] if demo else [])]
-        return create_app(self.kustos, Identity(issuers), demo, OPERATOR)
+        return create_app(self.kustos, Identity(issuers), demo, OPERATOR, subjects=NamedSubjects(self.people))
 
     def add(self, *documents: Written) -> None:
         writer = self.kustos.records.writer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.cli.installation import AS, JSON, asked, installed, settings
+from api.cli.installation import AS, JSON, asked, installed, moment, settings
 from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
@@ -215,26 +215,44 @@ def documents(who: str | None, refused: bool, as_json: bool) -> None:
 
 @kustos.command()
 @click.argument("document")
-@AS_SAMPLE
+@click.option(
+    "--as", "who", required=True, metavar="WHO", help="User name or id of the person; never an e-mail address."
+)
+@click.option(
+    "--at", metavar="TIME", help="As it was then: 2026-05-01T08:00:00Z, or a day; UTC unless a zone is given."
+)
 @JSON
 @typed_failures
-def explain(document: str, who: str, as_json: bool) -> None:
+def explain(document: str, who: str, at: str | None, as_json: bool) -> None:
     """Say whether WHO may read DOCUMENT (an id or an address), by which rule and through which groups.
 
-    For operators: it tells of documents that WHO may not read.
+    For operators: it tells of documents that WHO may not read, and each asking is recorded in the audit.
+
+    \b
+    kustos explain file:///srv/share/plan.txt --as anna
+    kustos explain file:///srv/share/plan.txt --as anna --at 2026-05-01
+    \b
+    Keycloak is asked what WHO holds now. The past is answered from what the catalog noted: rights of
+    the source, versions, who was in which group (docs/keycloak.md).
     """
     from api.cli.listing import explanation
 
-    told = explanation(installed(), document, who)
+    told = explanation(installed(), document, who, moment(at) if at else None)
     if as_json:
         print_json(told)
         return
-    verdict = "may read" if told["allowed"] else "may not read"
+    verdict = (
+        ("could read" if told["allowed"] else "could not read")
+        if at
+        else ("may read" if told["allowed"] else "may not read")
+    )
     out.print(f"{who} {verdict} {plain(told['source'])}", markup=False)
+    out.print(f"  as of   {told['as_of']}", markup=False)
     out.print(f"  rule    {told['rule']}", markup=False)
     for chain in told["chains"]:
-        out.print(f"  through {' → '.join(map(plain, chain))}", markup=False)
-    out.print(f"  entry   {plain(told['origin'])}", markup=False)
+        named = [told["groups"].get(each, each) for each in chain]
+        out.print(f"  through {' → '.join(map(plain, named))}", markup=False)
+    out.print(f"  entry   {plain(told['origin'])}, so since {told['rights_since']}", markup=False)
     if told["problem"]:
         out.print(f"  problem {plain(told['problem'])}", markup=False)
 

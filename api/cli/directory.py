@@ -72,11 +72,16 @@ def rebind(path: str) -> None:
 
     Look first who is in that group: from the next question on its members read what PATH may read.
     """
+    from uuid import uuid4
+
+    from api.local_operator import LOCAL_OPERATOR
     from api.realm_sync import open_sync
+    from rag.access.audit import Act, Deed
     from rag.bootstrap import open_records
 
     base = installed()
     records = open_records(base)
     open_sync(base, records.realm).groups()
+    records.audit.record(Deed(base.tenant, LOCAL_OPERATOR, Act.DIRECTORY_CHANGED, uuid4().hex, path))
     records.realm.rebind(path)
     out.print(f"{plain(path)} means the group that is called so now", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -59,3 +60,16 @@ def asked() -> Settings:
     """
     base = settings()
     return base if base.url else installed()
+
+
+def moment(text: str) -> datetime:
+    """A day or a time in ISO 8601; UTC where it has no zone.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"{text!r} is no time; write it like 2026-05-01 or 2026-05-01T08:00:00Z") from error
+    return read if read.tzinfo else read.replace(tzinfo=UTC)

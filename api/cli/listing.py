@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from api import reports
-from api.cli.connection import bearer, checked, proof, reach
-from api.identity import caller_of
+from api.cli.connection import checked, proof, reach
+from api.demo_issuer import DemoIssuer
+from api.explaining import Explaining
+from api.identity import open_identity
+from api.local_operator import LOCAL_OPERATOR
+from api.memberships import open_memberships
+from api.subjects import open_subjects
 from rag.access.audit_chain import Mark, Verdict
+from rag.access.scope import Caller
 from rag.bootstrap import open_records
-from rag.errors import BadInput, NotFound
+from rag.errors import BadInput
 from rag.settings import Settings
 
 PAGE = 500
@@ -55,15 +63,14 @@ def audit_verdict(settings: Settings, noted: Sequence[str]) -> Verdict:
     return open_records(settings).trail.verify(*marks)
 
 
-def explanation(settings: Settings, document: str, who: str) -> dict[str, Any]:
-    """Why a sample account may or may not read a document, named by its id or its address.
+def explanation(settings: Settings, document: str, who: str, at: datetime | None) -> dict[str, Any]:
+    """Why somebody may or may not read a document, or might then; recorded as asked by the operator of this home.
 
     Raises:
-        NotFound: no such document.
+        KustosError: there is, or was, no such document or person, or it cannot be known now.
     """
-    caller = caller_of(settings, bearer(settings, who)["Authorization"].removeprefix("Bearer "))
-    records = open_records(settings)
-    identifier = document if "/" not in document else records.status.document_at(document)
-    if identifier is None:
-        raise NotFound(f"there is no document at {document!r}; list them with: kustos documents --as WHO")
-    return reports.explanation(records.explainer.explain(caller, identifier))
+    records, demo = open_records(settings), DemoIssuer.load(settings.home)
+    memberships = open_memberships(settings, records.realm)
+    subjects = open_subjects(settings, demo, open_identity(settings, demo, memberships), memberships)
+    asking = Caller(settings.tenant, LOCAL_OPERATOR, frozenset())
+    return Explaining(records, subjects).explain(asking, uuid4().hex, document, who, at)

@@ -1,4 +1,4 @@
-"""Routes for the operator of this machine (`api.local_operator`). None of them releases a passage.
+"""Routes for operators, by their duty or this machine's key (`api.local_operator`). None of them releases a passage.
 
 What else a command must ask of a running service, because the index belongs to one process, goes here: one route, and
 one row with the operator's duty in `api.access_table`.
@@ -6,16 +6,17 @@ one row with the operator's duty in `api.access_table`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
 from api import reports
 from api.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheDoors, TheKustos
-from api.schemas import ExplainRequest
-from rag.access.audit import Act, Deed
+from api.given import RequestId, TheCaller, TheExplaining, TheKustos
+from rag.errors import NotAuthenticated, NotFound
 
+WRITABLE = r"^[^\x00]*$"
 router = APIRouter(route_class=GuardedRoute)
 
 
@@ -31,12 +32,19 @@ def status(kustos: TheKustos) -> dict[str, Any]:
     }
 
 
-@router.post("/v1/operator/explain", summary="Why a person may or may not read a document")
+@router.get("/v1/admin/explain", summary="Why a person may or may not read a document, now or then")
 def explain(
-    body: ExplainRequest, kustos: TheKustos, doors: TheDoors, caller: TheCaller, request_id: RequestId
+    explaining: TheExplaining,
+    caller: TheCaller,
+    request_id: RequestId,
+    document: Annotated[str, Query(min_length=1, max_length=4_000, pattern=WRITABLE, description="Id or address.")],
+    who: Annotated[
+        str, Query(alias="as", min_length=1, max_length=400, pattern=WRITABLE, description="User name or id.")
+    ],
+    at: Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")] = None,
 ) -> dict[str, Any]:
-    """The person is given by his token, verified like any other: an operator cannot make one up."""
-    person = doors.identity.caller(body.token)
-    asked = Deed(caller.tenant, caller.subject, Act.EXPLAIN, request_id, body.document, person.subject)
-    kustos.records.audit.record(asked)
-    return reports.explanation(kustos.records.explainer.explain(person, body.document))
+    """By which rule, through which chain of groups, from which entry of the source. Each asking is recorded first."""
+    try:
+        return explaining.explain(caller, request_id, document, who, at)
+    except NotAuthenticated as error:  # the one asked about is disabled; the one who asks is known
+        raise NotFound(str(error)) from error

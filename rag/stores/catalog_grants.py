@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
@@ -17,6 +18,7 @@ from rag.access.principals import Principal
 from rag.errors import BadInput, NotFound
 from rag.ports import AuditLog
 from rag.stores.catalog import Catalog
+from rag.stores.catalog_history import note_end_of_grant, note_grant
 from rag.stores.catalog_schema import grants
 
 _GRANT = tuple(grants.c[field.name] for field in fields(Grant))
@@ -79,10 +81,13 @@ class CatalogGrants:
         grant = self._found(identifier)
         check_confirmation(grant, by, self.now_ms())
         self._tell(grant, Act.GRANT_CONFIRMED, by, request_id)
-        until_ms = self.now_ms() + grant.minutes * 60_000
+        now_ms = self.now_ms()
+        until_ms = now_ms + grant.minutes * 60_000
         waiting = (grants.c.id == grant.id) & grants.c.confirmed_by.is_(None) & grants.c.ended_by.is_(None)
         with self._catalog.writing() as connection:
             done = connection.execute(update(grants).where(waiting).values(confirmed_by=by, until_ms=until_ms))
+            if done.rowcount == 1:
+                note_grant(connection, grant, datetime.fromtimestamp(now_ms / 1000, UTC))
         if done.rowcount != 1:
             raise BadInput(f"grant {grant.id} was confirmed or revoked by somebody else just now")
         return self._found(identifier)
@@ -98,6 +103,7 @@ class CatalogGrants:
         open_ones = (grants.c.id == grant.id) & grants.c.ended_by.is_(None)
         with self._catalog.writing() as connection:
             connection.execute(update(grants).where(open_ones).values(ended_by=by))
+            note_end_of_grant(connection, grant, datetime.fromtimestamp(self.now_ms() / 1000, UTC))
         return self._found(identifier)
 
     def now_ms(self) -> int:

@@ -5,16 +5,16 @@ Each change is noted in the transaction that makes it. A moment is one of the cl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, DateTime, Row, Select, Table, bindparam, delete, insert, literal, or_, select, update
 
-from rag.access.acl import Acl
+from rag.access.break_glass import Grant
 from rag.access.groups import Edge
 from rag.access.principals import Principal
+from rag.ports import PastDocument, PastPlace
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_rows import acl
 from rag.stores.catalog_schema import acl_history, documents, membership_history, versions
@@ -62,24 +62,20 @@ def note_edges(
         connection.execute(insert(membership_history), added)
 
 
-@dataclass(frozen=True, slots=True)
-class PastPlace:
-    """What governed a document at a moment: the entry of the source, its rights, and since when they had been so."""
+def note_grant(connection: Connection, grant: Grant, since: datetime) -> None:
+    """Notes what a break-glass grant adds to a person's own from now to the end of its time."""
+    about = {"tenant": grant.tenant, "origin": f"grant:{grant.id}", "member": grant.subject, "since": since}
+    until = since + timedelta(minutes=grant.minutes)
+    connection.execute(
+        insert(membership_history), [{**about, "container": each, "until": until} for each in grant.principals]
+    )
 
-    acl: Acl
-    origin: str
-    problem: str | None
-    since: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class PastDocument:
-    """A document as it was at a moment, and since when it had been so."""
-
-    uri: str
-    version: str
-    acl_id: str
-    since: datetime
+def note_end_of_grant(connection: Connection, grant: Grant, now: datetime) -> None:
+    """Notes that a grant ended before its time."""
+    history = membership_history.c
+    mine = (history.tenant == grant.tenant) & (history.origin == f"grant:{grant.id}") & (history.until > now)
+    connection.execute(update(membership_history).where(mine).values(until=now))
 
 
 class CatalogHistory:
@@ -109,10 +105,8 @@ class CatalogHistory:
         row = self._last(mine, acl_history, at)
         return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, utc(row.at)) if row else None
 
-    def memberships(
-        self, principals: Set[Principal], at: datetime, origins: Collection[str] | None = None
-    ) -> set[Edge]:
-        """The memberships of `principals` at that moment, as pairs; of these origins only, or of all."""
+    def memberships(self, principals: Set[Principal], at: datetime) -> set[Edge]:
+        """The memberships of `principals` at that moment, of people too, as pairs of member and what holds it."""
         history = membership_history.c
         held = select(history.member, history.container).where(
             history.tenant == self._tenant,
@@ -120,8 +114,6 @@ class CatalogHistory:
             or_(history.until.is_(None), history.until > at),
             self._catalog.is_among(history.member, "ids"),
         )
-        if origins is not None:
-            held = held.where(history.origin.in_(origins))
         with self._catalog.reading() as connection:
             rows = connection.execute(held, self._catalog.among(ids=sorted(principals)))
             return {(Principal(member), Principal(container)) for member, container in rows}

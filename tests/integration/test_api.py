@@ -394,13 +394,28 @@ def test_the_operator_sees_counts(client) -> None:
     assert told["sources"][0]["documents"] == 2
 
 
-def test_explain_takes_a_real_token_and_no_made_up_person(client) -> None:
-    headers = {"Authorization": f"Bearer {OPERATOR.key}"}
-    ask = {"document": PLAN.id, "token": token(groups=["/sales"])}
-    told = client.post("/v1/operator/explain", json=ask, headers=headers).json()
-    assert (told["allowed"], told["rule"], told["chains"]) == (True, "allow_matches", [[str(SALES)]])
-    forged = client.post("/v1/operator/explain", json={**ask, "token": "ann"}, headers=headers)
-    assert forged.status_code == 401
+def explained(client, **query: str):
+    return client.get("/v1/admin/explain", params=query, headers={"Authorization": f"Bearer {OPERATOR.key}"})
+
+
+def test_explain_tells_the_rule_the_chain_and_the_entry(client) -> None:
+    told = explained(client, document=PLAN.id, **{"as": "ann"}).json()
+    assert (told["allowed"], told["rule"], told["chains"]) == (
+        True,
+        "allow_matches",
+        [["kc:acme:user:ann", str(SALES)]],
+    )
+    assert (told["origin"], told["problem"]) == ("plan.txt", None)
+    assert told["rights_since"] <= told["as_of"]
+    assert explained(client, document=PLAN.uri, **{"as": "ann"}).json()["document"] == PLAN.id
+
+
+def test_explain_knows_no_made_up_person_document_or_time(client) -> None:
+    assert explained(client, document=PLAN.id, **{"as": "nobody"}).status_code == 404
+    assert explained(client, document="nothing", **{"as": "ann"}).status_code == 404
+    assert explained(client, document=PLAN.id, **{"as": "ann", "at": "2999-01-01T00:00:00Z"}).status_code == 400
+    assert explained(client, document=PLAN.id, **{"as": "ann", "at": "2026-01-01T00:00:00"}).status_code == 422
+    assert explained(client, document=PLAN.id, **{"as": "ann", "at": "2020-01-01T00:00:00Z"}).status_code == 404
 
 
 def test_ui_10_and_pi_03_the_page_is_served_with_its_strict_policy(client) -> None:

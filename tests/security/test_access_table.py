@@ -19,14 +19,17 @@ PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], a
 BODIES = {
     "/v1/search": {"query": "sales plan"},
     "/v1/chat/completions": {"model": "text-general", "messages": [{"role": "user", "content": "sales plan"}]},
-    "/v1/operator/explain": {"document": PLAN.id, "token": token()},
     "/v1/operator/ingest": {"source": "share", "path": "relative"},  # admitted, then refused: nothing is taken in here
     "/v1/operator/grants": {"person": "p", "principals": [], "minutes": 1, "reason": "r"},
     "/v1/audit/prune": {"before": "2000-01-01T00:00:00Z"},
     "/v1/audit/forget": {"person": "nobody"},
     "/demo/token": {"account": "anna"},
 }
-PARAMETERS = {"/v1/audit/who-saw": {"document": PLAN.id}, "/v1/audit/what-saw": {"person": "ann"}}
+PARAMETERS = {
+    "/v1/audit/who-saw": {"document": PLAN.id},
+    "/v1/audit/what-saw": {"person": "ann"},
+    "/v1/admin/explain": {"document": PLAN.id, "as": "ann"},
+}
 CALLERS = {
     "anonymous": {},
     "garbage": {"Authorization": "Bearer garbage"},

@@ -536,7 +536,7 @@ def test_an_explanation_names_the_rule_the_entries_and_the_groups_between(world:
     explainer = Explainer(world.catalog, Directory(world.groups), world.groups, world.catalog)
     told = explainer.explain(caller(ANN), "a")
     assert (told.decision.rule, told.decision.matched) == (Rule.ALLOWED, (STAFF,))
-    assert told.chains == ((ANN, STAFF),)
+    assert told.chains == (("somebody", ANN, STAFF),)
     assert told.origin == "p/_access.yaml"
     with pytest.raises(NotFound):
         explainer.explain(caller(ANN), "absent")

@@ -9,6 +9,7 @@ import pytest
 
 from api import upkeep
 from rag.access.audit import Act, Deed
+from rag.access.principals import realm_role, user
 from rag.bootstrap import open_records
 from rag.errors import StoreUnavailable
 from rag.settings import Settings
@@ -61,3 +62,14 @@ def test_it_is_done_again_the_next_day(monkeypatch) -> None:
 
     with upkeep.every_day(work):
         assert again.wait(10)
+
+
+def test_history_that_ended_long_ago_is_forgotten_as_the_settings_say(records) -> None:
+    ann, staff = user("acme", "ann"), realm_role("acme", "staff")
+    records.realm.set_people({ann: {staff}})
+    held = records.history.now()
+    records.realm.set_people({ann: frozenset()})
+    upkeep.keep_history(records)
+    assert records.history.memberships({ann}, held) == {(ann, staff)}
+    upkeep.keep_history(replace(records, settings=replace(records.settings, history_days=0)))
+    assert records.history.memberships({ann}, held) == set()
