@@ -272,10 +272,10 @@ def _follow_file(engine: Engine, path: Path) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and number of a file; None where there is none."""
+    """Device and number of a file; None where there is none, or none that can be looked at."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 

@@ -127,6 +127,13 @@ def test_ui_02_no_sink_for_markup_exists(path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(WEB.glob("*.js")), ids=lambda path: path.name)
+def test_ui_01_every_link_that_the_page_makes_is_written_in_its_code(path) -> None:
+    code = path.read_text(encoding="utf-8")
+    assert not re.findall(r"\.href\s*=(?!=)|location\s*=|window\.open", code)
+    assert not re.findall(r"\bhref:(?! \"/)|\baction:(?! \"/)", code)
+
+
+@pytest.mark.parametrize("path", sorted(WEB.glob("*.js")), ids=lambda path: path.name)
 def test_ui_05_no_token_is_put_where_it_would_stay(path) -> None:
     assert not re.findall(r"localStorage|sessionStorage|indexedDB|cookie|caches\.", path.read_text(encoding="utf-8"))
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from ingest.bootstrap import WRITING, Ingesting, filesystem_source, rebuild
+from rag.access.acl import Acl
 from rag.access.audit import Action, Purpose
 from rag.access.principals import user
 from rag.access.scope import Caller
@@ -20,6 +21,7 @@ from rag.errors import IndexMismatch, Misconfigured, StoreUnavailable
 from rag.retrieval import Request
 from rag.settings import Settings
 from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_writing import Place
 from tests.integration.conftest import MODEL, NO_MODEL
 
 pytestmark = pytest.mark.skipif(not MODEL.is_dir(), reason=NO_MODEL)
@@ -133,3 +135,14 @@ def test_two_homes_never_share_an_index(settings, tmp_path) -> None:
     with closing(open_kustos(other)):
         names = {each.name for home in (settings.home, other.home) for each in (home / "index").glob("main-*")}
     assert len(names) == 2
+
+
+def test_rc_16_a_right_taken_away_while_a_new_index_is_built_is_gone_in_both(settings) -> None:
+    def take_away(_: int) -> None:
+        with closing(open_records(settings)) as records:
+            held = records.writer.places("share")
+            records.writer.set_places("share", [Place(each, Acl.nobody(), "taken away") for each in held])
+
+    assert answers(settings)
+    assert rebuild(settings, on_embedded=take_away) == Rebuilt(1, left_behind=())
+    assert answers(settings) == []
