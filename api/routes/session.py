@@ -29,7 +29,7 @@ SIGN_IN_S = 1_800
 
 
 @router.get("/session")
-async def session(request: Request, response: Response, doors: TheDoors) -> PageSession:
+async def session(request: Request, doors: TheDoors) -> PageSession:
     """Whether people sign in at the page, and who has done so in this browser."""
     held = cookie(request, SESSION_COOKIE) if doors.sessions else None
     if doors.sessions is None or held is None:
@@ -41,7 +41,6 @@ async def session(request: Request, response: Response, doors: TheDoors) -> Page
         name = await doors.cookies.whole(partial(doors.sessions.name, held))
     except NotAuthenticated as error:
         log.info("a browser's session does not count: %s", error)
-        drop_cookie(response, SESSION_COOKIE)
         return PageSession(sign_in=True, person=None)
     return PageSession(sign_in=True, person=PagePerson(name=name, subject=caller.subject))
 

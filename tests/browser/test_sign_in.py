@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.browser.chromium import NO_CHROMIUM, Page, chromium, chromium_binary
@@ -24,7 +26,10 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture
 def site(realm: KeycloakRealm, tmp_path: Path) -> Iterator[Site]:
-    with site_of(realm, tmp_path / "home") as found:
+    """The page and Keycloak are different sites, as `localhost` and `127.0.0.1` are: so the cookies' SameSite counts."""
+    elsewhere = replace(realm.server, url=realm.server.url.replace("127.0.0.1", "localhost"))
+    with site_of(KeycloakRealm(elsewhere, realm.name), tmp_path / "home") as found:
+        assert httpx.URL(found.realm.issuer).host != httpx.URL(found.url).host
         yield found
 
 

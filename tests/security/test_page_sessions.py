@@ -219,7 +219,7 @@ ANSWERS: dict[str, Callable[[dict[str, str]], dict[str, str] | str]] = {
     "another provider": lambda answer: {**answer, "iss": "https://evil.example/realms/acme"},
     "an error": lambda answer: {**without(answer, "code"), "error": "access_denied"},
     "a code and an error": lambda answer: {**answer, "error": "server_error"},
-    "two codes": lambda answer: urlencode([*answer.items(), ("code", "other")]),
+    "two codes": lambda answer: urlencode([("code", "other"), *answer.items()]),
     "nothing": lambda _: "",
 }
 
