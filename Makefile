@@ -30,8 +30,8 @@ run: setup  ## Read the sample company, answer two questions as three people, se
 	@find examples/company -perm /022 -exec chmod go-w {} +
 	@$(BIN)/kustos demo
 
-test: setup  ## All tests
-	@$(BIN)/python -m pytest
+test: setup  ## All tests, as many at a time as there are processors
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 services: setup  ## Servers that some tests need and no Python package brings: Keycloak (needs Java 17 and Maven)
 	@$(BIN)/python -m tests.services
