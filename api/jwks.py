@@ -109,16 +109,18 @@ class HttpKeys:
 
         Raises:
             httpx.HTTPError: no answer in time.
-            ValueError: an answer that is no JWKS.
+            ValueError: an answer that is no JWKS, or is not complete in time.
         """
         with self._client.stream("GET", self._url, headers={"Accept": "application/json"}) as response:
             if response.status_code != httpx.codes.OK:
                 raise ValueError(f"status {response.status_code}")
-            body = bytearray()
+            body, until = bytearray(), self._clock() + TIMEOUT_S
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > MAX_BYTES:
                     raise ValueError(f"more than {MAX_BYTES} bytes")
+                if self._clock() > until:
+                    raise ValueError(f"not complete in {TIMEOUT_S} s")
         return json.loads(body)
 
 

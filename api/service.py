@@ -83,14 +83,14 @@ def serve(settings: Settings) -> None:
         local = LocalOperator.load(settings.home)
         local.announce(settings.home, url)
         try:
-            with every_day(partial(keep, service.kustos.records)), _following(settings, service):
+            with every_day(partial(keep, service.kustos.records)), following(settings, service):
                 run_on(service.app, listener, service.ingesting.stop)
         finally:
             local.withdraw(settings.home, url)
 
 
 @contextmanager
-def _following(settings: Settings, service: Service) -> Iterator[None]:
+def following(settings: Settings, service: Service) -> Iterator[None]:
     """The directory follows the realm for as long as the block lasts, where there is one."""
     if not settings.issuer:
         yield

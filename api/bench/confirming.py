@@ -19,6 +19,7 @@ from api.auth import AsIssued, Identity, Issuer
 from api.cli.connection import privately
 from api.cli.revocation import REALM_FILE
 from api.identity import issuer_of
+from api.memberships import open_memberships
 from api.trial_realm import Administrator, trial_realm
 from eval.bench.__main__ import write_documents
 from eval.bench.figures import Figure, percentile, plain, within
@@ -74,7 +75,8 @@ def confirming_figures(url: str, password: str, settings: Settings) -> Iterator[
         own = replace(Settings.from_mapping(realm.environment()), home=home, tenant=TENANT)
         kustos = stack.enter_context(closing(open_kustos(replace(own, models_dir=settings.models_dir))))
         _fill(kustos)
-        issuer, token = issuer_of(own), realm.token(realm.people[0])
+        issuer = issuer_of(own, open_memberships(own, kustos.records.realm))
+        token = realm.token(realm.people[0])
         asks, believes = (
             _Side(stack.enter_context(privately(create_app(kustos, Identity([each]), None, None))))
             for each in (issuer, replace(issuer, worth=AsIssued()))

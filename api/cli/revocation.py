@@ -118,14 +118,19 @@ def _bounds(settings: Settings, realm: TrialRealm, people: Sequence[Person], age
 @contextmanager
 def _service(settings: Settings, realm: TrialRealm, people: Sequence[Person], age: float) -> Iterator[_Trial]:
     """A service of its own, with a document for each kind of removal."""
-    from api.cli.connection import connect
+    from api.cli.connection import privately
+    from api.service import following, open_service
     from rag.settings import Settings
 
     with TemporaryDirectory(prefix="kustos-revocation-") as name:
         folder = Path(name)
         environment = {**realm.environment(), "KUSTOS_FRESHNESS_S": str(age), "KUSTOS_HOME": str(folder / "home")}
         own = replace(Settings.from_mapping(environment), models_dir=settings.models_dir, embedder=settings.embedder)
-        with connect(own) as client:
+        with (
+            open_service(own) as service,
+            following(own, service),
+            privately(service.app, service.ingesting.stop) as client,
+        ):
             trial = _Trial(own, client, realm, people, folder / "share")
             trial.begin()
             yield trial

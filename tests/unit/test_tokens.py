@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from jwt.algorithms import ECAlgorithm
 
 from api.auth import LEEWAY_S, MAX_TOKEN_BYTES, Identity
-from api.jwks import COOL_DOWN_S, MAX_AGE_S, HttpKeys
+from api.jwks import COOL_DOWN_S, MAX_AGE_S, TIMEOUT_S, HttpKeys
 from rag.access import principals
 from rag.errors import NotAuthenticated, Unavailable
 from tests import library
@@ -443,6 +443,23 @@ def test_tv_11_a_withdrawn_key_is_refused_after_the_maximum_age_even_if_the_prov
     provider.now += 1
     with pytest.raises(Unavailable):
         provider.source.key(KID)
+
+
+def test_ft_03_keys_that_come_in_drops_are_given_up() -> None:
+    provider = Provider(jwk(signing_key()))
+    assert provider.source.key(KID)
+
+    def drops():
+        for _ in range(1_000):
+            provider.now += TIMEOUT_S / 10
+            yield b" "
+
+    provider.answer = lambda: httpx.Response(200, content=drops())
+    provider.now += COOL_DOWN_S
+    before = provider.now
+    assert provider.source.key("unknown") is None
+    assert provider.now - before <= 2 * TIMEOUT_S
+    assert provider.source.key(KID)
 
 
 @pytest.mark.parametrize(
