@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -25,6 +27,8 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
+TELL_S = 30.0
+Tell = Callable[[Mapping[str, Any]], None]
 P = ParamSpec("P")
 
 
@@ -83,28 +87,45 @@ def typed_failures(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @contextmanager
-def progress_bar(total_label: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A pair of bars on stderr for a running sync; quiet where stderr is no terminal.
+def progress_bar(total_label: str) -> Iterator[Tell]:
+    """A pair of bars on stderr for a running sync; where stderr is no terminal, a line every `TELL_S` seconds.
 
     Yields a function that takes the sync's events as the operator route sends them.
     """
+    if not err.is_terminal:
+        yield in_lines(total_label, time.monotonic)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bars:
+    with Progress(*columns, console=err, transient=True) as bars:
         reading = bars.add_task(f"reading {total_label}", total=0)
         embedding = bars.add_task("embedding passages", total=0)
-        chunks = 0
+        counts = Counter[str]()
 
         def advance(event: Mapping[str, Any]) -> None:
-            nonlocal chunks
-            match event.get("event"):
-                case "listed":
-                    bars.update(reading, total=event["items"])
-                case "read":
-                    bars.advance(reading)
-                case "chunked":
-                    chunks += event["chunks"]
-                    bars.update(embedding, total=chunks)
-                case "embedded":
-                    bars.advance(embedding, event["chunks"])
+            _count(counts, event)
+            bars.update(reading, total=counts["listed"], completed=counts["read"])
+            bars.update(embedding, total=counts["chunked"], completed=counts["embedded"])
 
         yield advance
+
+
+def in_lines(label: str, clock: Callable[[], float]) -> Tell:
+    """Progress for logs."""
+    counts, told_at = Counter[str](), clock()
+
+    def tell(event: Mapping[str, Any]) -> None:
+        nonlocal told_at
+        _count(counts, event)
+        if clock() - told_at >= TELL_S:
+            told_at = clock()
+            note(
+                f"{label}: {counts['read']:,} of {counts['listed']:,} files read, "
+                f"{counts['embedded']:,} of {counts['chunked']:,} passages embedded so far"
+            )
+
+    return tell
+
+
+def _count(counts: Counter[str], event: Mapping[str, Any]) -> None:
+    kind = str(event.get("event"))
+    counts[kind] += event.get("items", event.get("chunks", 1))

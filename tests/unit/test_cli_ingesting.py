@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from api.cli.commands import kustos
 from api.cli.ingesting import sync
-from api.cli.output import plain, typed_failures
+from api.cli.output import in_lines, plain, typed_failures
 from api.cli.watching import follow, watch
 from rag.errors import BadInput, KustosError, SourceUnavailable, Unavailable
 from rag.settings import Settings
@@ -69,6 +69,21 @@ def test_a_service_that_stops_in_the_middle_ends_the_command_with_a_message() ->
     with pytest.raises(click.ClickException, match="stopped answering") as caught:
         command()
     assert caught.value.exit_code == 1
+
+
+def test_a_log_is_told_of_progress_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0.0, 1.0, 29.0, 31.0, 31.0, 40.0])
+    tell = in_lines("share", lambda: next(clock))
+    for event in (
+        {"event": "listed", "items": 1200},
+        {"event": "read", "name": "a"},
+        {"event": "chunked", "chunks": 7},
+        {"event": "embedded", "chunks": 5},
+    ):
+        tell(event)
+    assert " ".join(capsys.readouterr().err.split()) == (
+        "share: 1 of 1,200 files read, 0 of 7 passages embedded so far"
+    )
 
 
 def test_in_16_what_is_printed_neither_commands_a_terminal_nor_turns_its_text_around() -> None:
