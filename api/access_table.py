@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag.access.api_keys import KeyScope
 from rag.errors import Misconfigured
 
 
@@ -32,6 +33,7 @@ class Row:
         outsider: the HTTP status that a caller without anything gets.
         reader: what a signed-in person without any duty gets: 403 where a duty is missing, because the address is no
             secret; 200 stands for whatever his rights make.
+        scope: what an API key must be for; without one, no key opens the address.
         early: the route begins when the token is verified, and takes the caller once Keycloak has said what it is
             worth; any other begins after that.
     """
@@ -41,6 +43,7 @@ class Row:
     duty: Duty
     outsider: int
     reader: int
+    scope: KeyScope | None = None
     early: bool = False
 
 
@@ -50,13 +53,16 @@ TABLE = (
     Row("GET", "/openapi.json", Duty.PUBLIC, 200, 200),
     Row("GET", "/healthz", Duty.PUBLIC, 200, 200),
     Row("GET", "/readyz", Duty.PUBLIC, 200, 200),
-    Row("POST", "/v1/search", Duty.READER, 401, 200, early=True),
-    Row("POST", "/v1/chat/completions", Duty.READER, 401, 200, early=True),
-    Row("GET", "/v1/models", Duty.READER, 401, 200),
-    Row("GET", "/v1/documents", Duty.READER, 401, 200),
-    Row("GET", "/v1/documents/{document_id}", Duty.READER, 401, 200),
-    Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401, 200),
-    Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401, 200),
+    Row("POST", "/v1/search", Duty.READER, 401, 200, KeyScope.QUERY, early=True),
+    Row("POST", "/v1/chat/completions", Duty.READER, 401, 200, KeyScope.QUERY, early=True),
+    Row("GET", "/v1/models", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("GET", "/v1/documents", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("GET", "/v1/documents/{document_id}", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("POST", "/v1/keys", Duty.READER, 401, 200),  # no key makes, lists or ends keys
+    Row("GET", "/v1/keys", Duty.READER, 401, 200),
+    Row("DELETE", "/v1/keys/{key_id}", Duty.READER, 401, 404),
     Row("GET", "/v1/operator/status", Duty.OPERATOR, 401, 403),
     Row("GET", "/v1/admin/explain", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),

@@ -14,10 +14,26 @@ from api.doors import Doors
 from api.errors import add_error_handlers
 from api.explaining import Explaining
 from api.identity import check_demo
+from api.keys import ApiKeys
+from api.limits import Failures, RequestLimits
 from api.local_operator import LocalOperator
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
-from api.routes import audit, chat, demo, documents, grants, health, ingest, models, operator, page, search, session
+from api.routes import (
+    audit,
+    chat,
+    demo,
+    documents,
+    grants,
+    health,
+    ingest,
+    keys,
+    models,
+    operator,
+    page,
+    search,
+    session,
+)
 from api.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from api.subjects import Subjects, open_subjects
@@ -33,6 +49,7 @@ ROUTERS = (
     chat.router,
     models.router,
     documents.router,
+    keys.router,
     health.router,
     operator.router,
     ingest.router,
@@ -85,9 +102,19 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     row_of("GET", OPENAPI)
-    app.state.kustos, app.state.doors = kustos, Doors(settings.tenant, identity, demo_issuer, local, sessions)
-    app.state.ingesting = ingesting or Ingesting(kustos)
     known = subjects or open_subjects(settings, demo_issuer, identity, None)
+    app.state.kustos = kustos
+    app.state.doors = Doors(
+        tenant=settings.tenant,
+        identity=identity,
+        keys=ApiKeys(kustos.records.keys, known, kustos.records.audit),
+        demo=demo_issuer,
+        local=local,
+        sessions=sessions,
+        limits=RequestLimits(kustos.records.limits, settings.requests_per_subject, settings.requests_per_key),
+        failures=Failures(settings.failures_per_address),
+    )
+    app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.explaining = Explaining(kustos.records, known)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)

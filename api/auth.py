@@ -203,7 +203,14 @@ class Identity:
             NotAuthenticated, Unavailable: as `verified`.
             Overloaded: too many are asked for already.
         """
-        verified = self.verified(token)
+        return self.asked(self.verified(token))
+
+    def asked(self, verified: Verified) -> Unconfirmed:
+        """As `unconfirmed`, of a token that is verified.
+
+        Raises:
+            Overloaded: as above.
+        """
         return Unconfirmed(verified.subject, lambda: verified.issuer.worth.caller(verified))
 
     def caller(self, token: str) -> Caller:

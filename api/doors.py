@@ -17,15 +17,19 @@ from api.access_table import Duty, Row, row_of
 from api.auth import Identity
 from api.confirmation import Unconfirmed
 from api.demo_issuer import DemoIssuer
+from api.keys import ApiKeys
+from api.limits import Failures, RequestLimits
 from api.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
 from api.page_guard import SESSION_COOKIE, check_own_page, cookie
 from api.sessions import Sessions
 from api.slow_work import SlowWork
+from rag.access.api_keys import PREFIX
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+KEY_HEADER = "x-api-key"
 FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """Headers by which a proxy gives itself away, beside X-Forwarded-*."""
 PROOFS_AT_A_TIME = 512
@@ -41,6 +45,7 @@ class Proof:
     """What a request shows, one of these."""
 
     token: str = ""
+    key: str = ""
     cookie: str = ""
 
 
@@ -50,9 +55,12 @@ class Doors:
 
     tenant: str
     identity: Identity
+    keys: ApiKeys
     demo: DemoIssuer | None
     local: LocalOperator | None
-    sessions: Sessions | None = None
+    sessions: Sessions | None
+    limits: RequestLimits
+    failures: Failures
     proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
     cookies: SlowWork = field(default_factory=lambda: SlowWork("sessions", PROOFS_AT_A_TIME, SIGN_IN_THREADS))
     sign_ins: SlowWork = field(default_factory=lambda: SlowWork("sign-ins", SIGN_INS_AT_A_TIME, SIGN_IN_THREADS))
@@ -63,9 +71,11 @@ class Doors:
         For a row that is early there is no caller yet, but `request.state.unconfirmed`.
 
         Raises:
-            BadInput: two Authorization headers, or one beside the page's cookie.
-            NotAuthenticated: no token, or one that is not valid for this duty.
-            NotAllowed: the caller does not have the duty, the demo is not for him, or a cookie comes from elsewhere.
+            BadInput: more than one token, key or cookie.
+            NotAuthenticated: none of them, or one that is not valid for this duty.
+            NotAllowed: the caller does not have the duty, his key is for something else, the demo is not for him, or a
+                cookie comes from elsewhere.
+            TooManyRequests: of this caller.
             HTTPException: the demo is off.
             Unavailable: Keycloak does not answer, or too many wait for it.
         """
@@ -73,37 +83,62 @@ class Doors:
             case Duty.PUBLIC | Duty.PAGE:
                 pass
             case Duty.READER:
-                request.state.unconfirmed = unconfirmed = await self._unconfirmed(self._proof(request))
+                request.state.unconfirmed = unconfirmed = await self._unconfirmed(row, request)
                 if not row.early:
                     request.state.caller = await unconfirmed.confirmed()
             case Duty.OPERATOR | Duty.AUDITOR | Duty.EVALUATOR:
-                request.state.caller = await self._on_duty(row.duty, self._proof(request))
+                request.state.caller = await self._on_duty(row, request)
             case Duty.DEMO:
                 self._check_demo(request)
 
+    def failed(self, request: Request) -> None:
+        """Counts a request whose proof was not valid.
+
+        Raises:
+            TooManyRequests: too many of them came from its address.
+        """
+        self.failures.count(request.client.host if request.client else "this machine")
+
     def _proof(self, request: Request) -> Proof:
-        """The one proof in the request: the page's cookie, or else a bearer token."""
+        """The one proof in the request: the page's cookie, or else a token or key."""
         held = cookie(request, SESSION_COOKIE) if self.sessions else None
         if self.sessions is None or held is None:
-            return Proof(token=bearer_token(request))
-        if "authorization" in request.headers:
-            raise BadInput("the request has an Authorization header and the page's cookie; send one of them")
+            return proof_in_header(request)
+        if {"authorization", KEY_HEADER} & set(request.headers):
+            raise BadInput("the request has a token or key and the page's cookie; send one of them")
         check_own_page(request, self.sessions.url)
         return Proof(cookie=held)
 
-    async def _unconfirmed(self, proof: Proof) -> Unconfirmed:
-        if self.sessions and proof.cookie:
-            return await self.cookies.whole(partial(self.sessions.unconfirmed, proof.cookie))
-        return await self.proofs.whole(partial(self.identity.unconfirmed, proof.token))
+    async def _unconfirmed(self, row: Row, request: Request) -> Unconfirmed:
+        proof = self._proof(request)
+        work = self.cookies if proof.cookie else self.proofs
+        return await work.whole(partial(self._known, row, proof, request))
 
-    async def _on_duty(self, duty: Duty, proof: Proof) -> Caller:
+    def _known(self, row: Row, proof: Proof, request: Request) -> Unconfirmed:
+        """Who he says he is. He is counted before Keycloak is asked about him."""
+        if proof.key:
+            key = self.keys.verified(proof.key, row.scope)
+            request.state.headers = self.limits.take(key.subject, key.id)
+            return self.keys.unconfirmed(key, request.state.request_id)
+        if self.sessions and proof.cookie:
+            unconfirmed = self.sessions.unconfirmed(proof.cookie)
+            request.state.headers = self.limits.take(unconfirmed.subject)
+            return unconfirmed
+        verified = self.identity.verified(proof.token)
+        request.state.headers = self.limits.take(verified.subject)
+        return self.identity.asked(verified)
+
+    async def _on_duty(self, row: Row, request: Request) -> Caller:
         """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""
-        if duty is Duty.OPERATOR and self.local and hmac.compare_digest(proof.token.encode(), self.local.key.encode()):
+        if row.duty is Duty.OPERATOR and self._is_local(self._proof(request)):
             return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
-        caller = await (await self._unconfirmed(proof)).confirmed()
-        if not self.identity.has_duty(caller, duty):
-            raise NotAllowed(f"this is for people with the role '{duty}' of this service's client")
+        caller = await (await self._unconfirmed(row, request)).confirmed()
+        if not self.identity.has_duty(caller, row.duty):
+            raise NotAllowed(f"this is for people with the role '{row.duty}' of this service's client")
         return caller
+
+    def _is_local(self, proof: Proof) -> bool:
+        return self.local is not None and hmac.compare_digest(proof.token.encode(), self.local.key.encode())
 
     def _check_demo(self, request: Request) -> None:
         if self.demo is None:
@@ -143,8 +178,16 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             doors: Doors = request.app.state.doors
-            await doors.admit(row, request)
-            return await handler(StrictRequest(request.scope, request.receive))
+            try:
+                await doors.admit(row, request)
+                return await handler(StrictRequest(request.scope, request.receive))
+            except NotAuthenticated:
+                doors.failed(request)
+                raise
+            except BadInput:
+                if row.duty is Duty.PAGE:  # what proves something stands in a form or a cookie there
+                    doors.failed(request)
+                raise
 
         return guarded
 
@@ -155,17 +198,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def bearer_token(request: Request) -> str:
-    """The token of the one Authorization header; no other place is looked at (TV-21).
+def proof_in_header(request: Request) -> Proof:
+    """The token or key of the one header that has one; no other place is looked at (TV-21).
 
     Raises:
-        BadInput: there are several such headers.
-        NotAuthenticated: there is none, or it does not hold a bearer token.
+        BadInput: there are several.
+        NotAuthenticated: there is none, or it does not hold what it should.
     """
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        raise BadInput("the request has several Authorization headers; send exactly one")
-    scheme, _, token = headers[0].partition(" ") if headers else ("", "", "")
+    bearers, keys = (request.headers.getlist(name) for name in ("authorization", KEY_HEADER))
+    if len(bearers) + len(keys) > 1:
+        raise BadInput("the request has several Authorization or X-API-Key headers; send exactly one of them")
+    if keys:
+        if not keys[0].startswith(PREFIX):
+            raise NotAuthenticated("the X-API-Key header does not hold an API key")
+        return Proof(key=keys[0])
+    scheme, _, token = bearers[0].partition(" ") if bearers else ("", "", "")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("no bearer token")
-    return token.strip()
+    return Proof(key=token.strip()) if token.strip().startswith(PREFIX) else Proof(token=token.strip())

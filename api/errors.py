@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -40,7 +41,7 @@ _FULL = HttpError(503, "server_error", "Too much of this is being done right now
 _UNAUTHENTICATED = HttpError(
     401,
     "authentication_error",
-    "The token is missing or not valid. Send one header 'Authorization: Bearer <token>' with a current token.",
+    "The token or API key is missing or not valid. Send one header 'Authorization: Bearer <token>' with a current one.",
 )
 
 HTTP_ERRORS: Mapping[type[errors.KustosError], HttpError] = {
@@ -50,6 +51,7 @@ HTTP_ERRORS: Mapping[type[errors.KustosError], HttpError] = {
     errors.BadAccessFile: HttpError(400, INVALID_REQUEST, None),
     errors.NotAuthenticated: _UNAUTHENTICATED,
     errors.NotAllowed: HttpError(403, "permission_error", None),
+    errors.TooManyRequests: HttpError(429, "rate_limit_error", None),
     errors.NotFound: HttpError(404, INVALID_REQUEST, None),
     errors.Unavailable: _DOWN,
     errors.SourceUnavailable: _DOWN,
@@ -99,7 +101,10 @@ def kustos_error(error: errors.KustosError) -> Response:
     row, message = describe(error)
     if row.message is not None:
         log.log(logging.ERROR if row.status >= 500 else logging.INFO, "%s: %s", error.code, error)
-    return error_response(row.status, error_body(message, row.type, error.code))
+    response = error_response(row.status, error_body(message, row.type, error.code))
+    if isinstance(error, errors.TooManyRequests):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return response
 
 
 def status_error(status: int) -> Response:

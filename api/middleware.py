@@ -60,6 +60,7 @@ class Envelope:
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
+                headers.update(scope["state"].get("headers", {}))  # of the door, whatever came of the request
             await send(message)
 
         try:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.key_issue import LIFETIME_DAYS, MOST_DAYS
 from rag.documents import Document, Passage
 from rag.retrieval import MAX_PASSAGES, MAX_QUESTION_CHARACTERS
 
@@ -205,3 +206,30 @@ class SignOutReply(_Reply):
     """`everywhere`: whether the identity provider knows it too."""
 
     everywhere: bool
+
+
+class KeyRequest(_Body):
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="What it is for, for people.")
+    scopes: list[Literal["query", "evaluate"]] = Field(["query"], min_length=1, max_length=2)
+    days: int = Field(LIFETIME_DAYS, ge=1, le=MOST_DAYS, description="How long it lives.")
+
+
+class KeyReply(_Reply):
+    id: str
+    name: str
+    subject: str
+    scopes: list[str]
+    state: str = Field(description="valid, expired or revoked.")
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class NewKeyReply(KeyReply):
+    key: str = Field(description="The key. It is shown here once.")
+
+
+class KeyList(_Reply):
+    keys: list[KeyReply]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from api import logs
 from api.app import create_app
 from api.auth import Identity
 from api.demo_issuer import DemoIssuer
@@ -49,6 +48,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """
     demo = DemoIssuer.load(settings.home)
     kustos = open_kustos(settings)
+    kustos.records.limits.forget_full()
     ingesting = Ingesting(kustos)
     try:
         memberships = open_memberships(settings, kustos.records.realm)
@@ -70,8 +70,7 @@ def serve(settings: Settings) -> None:
         Misconfigured: as above, or nobody could sign in, or the address cannot be listened on.
         KustosError: as above.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.begin()
     if not settings.issuer and DemoIssuer.load(settings.home) is None:
         raise Misconfigured(
             "nobody could sign in: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM, "

@@ -35,6 +35,8 @@ from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_grants import CatalogGrants
 from rag.stores.catalog_history import CatalogHistory
 from rag.stores.catalog_indexes import CatalogIndexes
+from rag.stores.catalog_keys import CatalogKeys
+from rag.stores.catalog_limits import CatalogLimits
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_realm import CatalogRealm
 from rag.stores.catalog_sessions import CatalogSessions
@@ -62,6 +64,8 @@ class Records:
     realm: CatalogRealm
     history: CatalogHistory
     sessions: CatalogSessions
+    keys: CatalogKeys
+    limits: CatalogLimits
     audit: CatalogAudit
     trail: AuditTrail
     keeping: AuditKeeping
@@ -135,6 +139,8 @@ def open_records(settings: Settings) -> Records:
         realm=CatalogRealm(catalog, settings.tenant, settings.realm),
         history=CatalogHistory(catalog, settings.tenant),
         sessions=CatalogSessions(catalog, settings.tenant),
+        keys=CatalogKeys(catalog, settings.tenant),
+        limits=CatalogLimits(catalog, settings.tenant),
         audit=audit,
         trail=trail,
         keeping=AuditKeeping(catalog, seal, audit, trail, settings.tenant),

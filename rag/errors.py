@@ -7,6 +7,7 @@
     │   └── BadAccessFile        a sidecar that cannot be read; the documents it governs go to nobody
     ├── NotAuthenticated         no token, or one that fails verification                          (401)
     ├── NotAllowed               the caller is known but lacks the duty for this action            (403)
+    ├── TooManyRequests          a caller asks more often than he may                              (429)
     ├── NotFound                 absent, or not permitted: the two are never told apart            (404)
     ├── Unavailable              a part that is needed to decide or to answer is down              (503)
     │   ├── SourceUnavailable    a source cannot be listed now; nothing may be concluded from it
@@ -18,7 +19,7 @@
     └── DocumentRefused          one document could not be read; carries a typed reason
 
 Messages are written for the person who can act on them. Only `BadInput`, `NotFound`, `NotAllowed` and
-`NotAuthenticated` messages reach an API caller; the others are logged and answered with a generic text.
+`TooManyRequests` messages reach an API caller; the others are logged and answered with a generic text.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ class NotAllowed(KustosError):
 
 class NotFound(KustosError):
     code = "not_found"
+
+
+class TooManyRequests(KustosError):
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: float = 60.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(KustosError):

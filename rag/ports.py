@@ -267,6 +267,50 @@ class Grants(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Whose requests are counted, and how many there may be in a minute; so many can be saved up."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is in a bucket: whole tokens, seconds until there is one, seconds until it is full."""
+
+    bucket: Bucket
+    tokens: int
+    next_s: float
+    full_s: float
+
+    @classmethod
+    def of(cls, bucket: Bucket, full_s: float, window_s: float) -> Level:
+        """The level of a bucket that will be full in `full_s` seconds, and fills in `window_s`."""
+        step, rounding = window_s / bucket.size, 1e-3
+        tokens = int((window_s - full_s + rounding) / step)
+        return cls(bucket, max(0, tokens), max(0.0, full_s + step - window_s), max(0.0, full_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The levels after a request, and the one that refused it, if one did; then nothing was taken from any."""
+
+    levels: tuple[Level, ...]
+    refused: Level | None = None
+
+
+class Limits(Protocol):
+    """Token buckets that all replicas share."""
+
+    def take(self, buckets: Sequence[Bucket]) -> Taken:
+        """Takes a token from each bucket, or from none.
+
+        Raises:
+            StoreUnavailable: nothing is known, so nothing may be let through.
+        """
+
+
 class Index(Protocol):
     """One open index: its two narrow faces, and its life."""
 

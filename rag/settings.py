@@ -11,6 +11,9 @@ from rag.errors import Misconfigured
 PREFIX = "KUSTOS_"
 RANGES = {
     "port": (0, 65_535),
+    "requests_per_subject": (0, 1_000_000),
+    "requests_per_key": (0, 1_000_000),
+    "failures_per_address": (0, 1_000_000),
     "max_document_bytes": (1, 2**40),
     "parse_timeout_s": (0.1, 86_400.0),
     "ocr_pages": (0, 100_000),
@@ -57,6 +60,8 @@ class Settings:
         freshness_s: what Keycloak said of a token holds so many seconds at most; 0 asks at each request.
         directory_interval_s: so often the directory follows what Keycloak's administrators did.
         history_days: so long what ended is kept for explanations of the past.
+        requests_per_subject, requests_per_key: requests of a person, and of an API key, in a minute; 0 for any number.
+        failures_per_address: requests without a valid token or key from an address in a minute; 0 for any number.
         max_document_bytes: larger files are refused.
         parse_timeout_s: wall time for reading one document.
         pdf_reader: `pymupdf` (AGPL or commercial) or `pdfium` (permissive).
@@ -97,6 +102,9 @@ class Settings:
     freshness_s: float = 0.0
     directory_interval_s: float = 15.0
     history_days: int = 1_095
+    requests_per_subject: int = 600
+    requests_per_key: int = 300
+    failures_per_address: int = 60
     max_document_bytes: int = 100_000_000
     parse_timeout_s: float = 60.0
     pdf_reader: str = "pymupdf"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
 from jwt.algorithms import RSAAlgorithm
 
+from api.access_table import Row
 from api.app import create_app
 from api.auth import AsIssued, Identity, Issuer, Worth
 from api.demo_issuer import DemoIssuer
 from api.jwks import StaticKeys
 from api.local_operator import LocalOperator
+from api.sessions import Sessions
+from api.subjects import Subjects
 from rag.access import principals
 from rag.access.acl import Acl
 from rag.access.break_glass import NO_GRANTS
@@ -32,7 +36,7 @@ from rag.access.scope import Caller
 from rag.answering import Answering
 from rag.bootstrap import Kustos, open_records
 from rag.documents import Chunk, Document, IndexPoint, acl_id, chunk_id, content_hash, document_id
-from rag.errors import NotFound
+from rag.errors import NotAuthenticated, NotFound
 from rag.models.answerers import Answerers
 from rag.models.extractive import ExtractiveAnswerer
 from rag.models.lexical import Bm25Encoder
@@ -87,6 +91,24 @@ class NamedSubjects:
 
 
 @dataclass
+class CurrentSubjects:
+    """Accounts by subject, as they are now. `failure` is raised in place of an answer."""
+
+    held: dict[str, frozenset[Principal]]
+    failure: Exception | None = None
+
+    def caller(self, subject: str) -> Caller:
+        if self.failure:
+            raise self.failure
+        if subject not in self.held:
+            raise NotAuthenticated("the account is disabled")
+        return Caller(TENANT, subject, self.held[subject])
+
+    def subject(self, who: str) -> str:
+        return principals.user(REALM, who)
+
+
+@dataclass
 class Library:
     """The open Kustos with its replaceable parts at hand."""
 
@@ -95,9 +117,17 @@ class Library:
     answerer: QuotingAnswerer
     people: dict[str, frozenset[Principal]] = field(default_factory=lambda: {"ann": frozenset({SALES})})
 
-    def app(self, demo: DemoIssuer | None = None, *, worth: Worth | None = None) -> FastAPI:
+    def app(
+        self,
+        demo: DemoIssuer | None = None,
+        *,
+        worth: Worth | None = None,
+        subjects: Subjects | None = None,
+        sessions: Sessions | None = None,
+    ) -> FastAPI:
         issuers = [issuer(worth=worth), *([demo.issuer(TENANT)] if demo else [])]
-        return create_app(self.kustos, Identity(issuers), demo, OPERATOR, subjects=NamedSubjects(self.people))
+        known = subjects or NamedSubjects(self.people)
+        return create_app(self.kustos, Identity(issuers), demo, OPERATOR, subjects=known, sessions=sessions)
 
     def add(self, *documents: Written) -> None:
         writer = self.kustos.records.writer
@@ -133,23 +163,12 @@ class Library:
 def open_library(
     home: Path,
     *documents: Written,
-    host: str = "127.0.0.1",
-    public_name: str = "",
     audit: AuditLog | None = None,
     real_index: Index | None = None,
-    break_glass_hours: int = 0,
-    audit_text: str = "off",
+    **settings: Any,
 ) -> Library:
     """The library; with `real_index` over that one and with the real BM25 and quotations."""
-    settings = Settings(
-        home=home,
-        tenant=TENANT,
-        host=host,
-        public_name=public_name,
-        break_glass_hours=break_glass_hours,
-        audit_text=audit_text,
-    )
-    records = open_records(settings)
+    records = open_records(Settings(home=home, tenant=TENANT, **settings))
     embedder, detector, memory = WordEmbedder(), GermanOrEnglish(), MemoryIndex()
     index = real_index or memory
     lexical = Bm25Encoder(("en", "de")) if real_index else WordEncoder()
@@ -221,6 +240,12 @@ def segment(value: object) -> str:
     """A part of a token that is made by hand."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def address(row: Row, document: Written) -> str:
+    """The row's path, about this document where it is about one, and otherwise about whatever has the name 1."""
+    known = {"document_id": document.id, "name": "app.css"}
+    return re.sub(r"{(\w+)}", lambda name: known.get(name[1], "1"), row.path)
 
 
 def _document(written: Written) -> Document:

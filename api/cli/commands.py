@@ -345,6 +345,70 @@ def token(who: str | None, as_json: bool) -> None:
     print_json({"token": value}) if as_json else click.echo(value)
 
 
+@kustos.group()
+def keys() -> None:
+    """Make API keys for services and OpenAI clients, list them, and take them back; for operators.
+
+    A key opens what its account may read at that moment, and never more.
+    """
+
+
+@keys.command("create")
+@click.option("--for", "who", required=True, metavar="WHO", help="User name or id of the account whose rights it has.")
+@click.option(
+    "--scope",
+    "scopes",
+    required=True,
+    multiple=True,
+    type=click.Choice(["query", "push", "evaluate"]),
+    help="What it is for: to ask and read, to bring documents, to measure. Can be given several times.",
+)
+@click.option("--expires", default="90d", show_default=True, metavar="DAYS", help="How long it lives, up to 366d.")
+@click.option("--name", default="", help="What it is for, in your words.")
+@JSON
+@typed_failures
+def create_key(who: str, scopes: tuple[str, ...], expires: str, name: str, as_json: bool) -> None:
+    """Make a key and print it. It is shown this once: what is kept cannot be turned back into it."""
+    from api.cli.keys import create
+
+    made = create(installed(), who, scopes, name, expires)
+    if as_json:
+        print_json(made)
+        return
+    note(
+        f"key {made['id']} for {made['subject']}, valid until {made['expires_at'][:10]}; keep it now, it is shown once"
+    )
+    click.echo(made["key"])
+
+
+@keys.command("list")
+@click.option("--for", "who", metavar="WHO", help="Only those of this account.")
+@JSON
+@typed_failures
+def list_keys(who: str | None, as_json: bool) -> None:
+    """List keys: whose, for what, until when, and when last used. The keys themselves are kept nowhere."""
+    from api.cli.keys import listed
+
+    rows = listed(installed(), who)
+    if as_json:
+        print_json({"keys": rows})
+        return
+    columns = ("id", "name", "subject", "scopes", "state", "expires_at", "last_used_at")
+    shown = [row | {"scopes": ", ".join(row["scopes"]), "last_used_at": row["last_used_at"] or "never"} for row in rows]
+    print_table(f"{len(rows)} API keys", columns, [[row[column] for column in columns] for row in shown])
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@typed_failures
+def revoke_key(key_id: str) -> None:
+    """Take back the key with this ID, for good. It is refused from the next request on."""
+    from api.cli.keys import revoke
+
+    revoke(installed(), key_id)
+    note(f"key {key_id} is revoked")
+
+
 @kustos.command()
 @typed_failures
 def login() -> None:

@@ -67,6 +67,8 @@ async def callback(request: Request, doors: TheDoors) -> Response:
         began, answer = cookie(request, SIGN_IN_COOKIE), _once_each(request)
         secret = await doors.sign_ins.whole(partial(sessions.complete, began, answer))
     except (BadInput, NotAuthenticated, Unavailable) as error:
+        if not isinstance(error, Unavailable):
+            doors.failed(request)
         log.warning("a sign-in at the page failed: %s", error)
         reply = RedirectResponse(f"/#{_what_came(error)}", 303)
     else:

@@ -30,6 +30,7 @@ class Act(StrEnum):
     INGEST = "ingest"
     SOURCE_FORGOTTEN = "source_forgotten"
     KEY_MADE = "key_made"
+    KEY_FIRST_USED = "key_first_used"
     KEY_REVOKED = "key_revoked"
     DIRECTORY_CHANGED = "directory_changed"
     GRANT_PROPOSED = "grant_proposed"

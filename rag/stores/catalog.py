@@ -62,7 +62,7 @@ class Catalog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._held = _Held()
-        self._sqlite = engine.dialect.name == "sqlite"
+        self.is_sqlite = engine.dialect.name == "sqlite"
 
     @classmethod
     def open(cls, url: str) -> Catalog:
@@ -88,7 +88,7 @@ class Catalog:
             StoreUnavailable: another process holds it; or, from `writing`, has it now.
         """
         taken = f"another process is {name} on this catalog; try again when it is done"
-        with self._file_lock(name, taken) if self._sqlite else self._server_lock(name, taken):
+        with self._file_lock(name, taken) if self.is_sqlite else self._server_lock(name, taken):
             self._held.numbers[name] = self._next_number(name)
             try:
                 yield
@@ -136,7 +136,7 @@ class Catalog:
             StoreUnavailable: the database does not answer.
         """
         with _mapped_errors(), self._engine.connect() as connection:
-            if self._sqlite:
+            if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
                 connection.execution_options(isolation_level="REPEATABLE READ")
@@ -154,7 +154,7 @@ class Catalog:
                 another process has taken meanwhile.
         """
         with _mapped_errors(), self._engine.begin() as connection:
-            if self._sqlite:
+            if self.is_sqlite:
                 connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 # Takes the write lock at once: a transaction that reads first and writes later could otherwise fail
                 # half way, because SQLite does not let two of them upgrade.
@@ -168,7 +168,7 @@ class Catalog:
 
         On SQLite nothing can come between anyway.
         """
-        if not self._sqlite:
+        if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"kustos {what}"})
 
     def is_among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
@@ -176,7 +176,7 @@ class Catalog:
 
         An IN with a parameter each is rendered anew for every query, which costs more than running it.
         """
-        if self._sqlite:
+        if self.is_sqlite:
             each = func.json_each(bindparam(name)).table_valued("value")
             return column.in_(select(each.c.value))
         return column == func.any(bindparam(name, type_=ARRAY(column.type)))
@@ -187,7 +187,7 @@ class Catalog:
 
     def lists(self, **values: Sequence[str] | Sequence[int]) -> dict[str, object]:
         """Parameters for a statement with `is_among`, each by the name given there."""
-        return {name: json.dumps(each) if self._sqlite else list(each) for name, each in values.items()}
+        return {name: json.dumps(each) if self.is_sqlite else list(each) for name, each in values.items()}
 
     def close(self) -> None:
         self._engine.dispose()
@@ -208,7 +208,7 @@ class Catalog:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         with self.writing() as connection:
-            if not self._sqlite:
+            if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('kustos migration'))"))
             config.attributes["connection"] = connection
             try:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Double,
     Float,
     ForeignKey,
     Index,
@@ -271,6 +272,31 @@ leases = Table(
     metadata,
     Column("name", String(40), primary_key=True),
     Column("number", Integer, nullable=False),  # grows each time it is taken; a holder with a lower one has lost it
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),  # the part of the key that is no secret
+    Column("tenant", String(200), nullable=False),
+    Column("subject", String(1024), nullable=False),  # whose rights bound it, in full, as in an audit record
+    Column("name", String(200), nullable=False),
+    Column("scopes", String(200), nullable=False),  # separated by spaces
+    Column("digest", String(64), nullable=False),  # sha256 of the key, which itself is kept nowhere
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", String(1024), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),  # to the minute
+    Index(None, "tenant", "subject"),
+)
+
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    Column("tenant", String(200), primary_key=True),
+    Column("name", String(1100), primary_key=True),  # whose requests are counted
+    Column("full_at", Double, nullable=False),  # when the bucket is full again, in seconds of the database's clock
 )
 
 audit = Table(  # the fields of rag.access.audit_chain.Entry, in its order

@@ -6,10 +6,14 @@ import openai
 import pytest
 from openai import OpenAI
 
+from api.key_issue import issue
+from rag.access import principals
+from rag.access.api_keys import KeyScope
 from rag.answering import REFUSALS
 from rag.errors import ModelUnavailable, StoreUnavailable
+from rag.ports import Bucket
 from tests.integration.serving import served
-from tests.library import SALES, Library, Written, open_library, token
+from tests.library import REALM, SALES, CurrentSubjects, Library, Written, open_library, token
 
 QUESTION = [{"role": "user", "content": "Which hotel rate applies?"}]
 DOCUMENTS = (
@@ -37,6 +41,33 @@ def client(url):
 
 def test_models_are_listed(client) -> None:
     assert [model.id for model in client.models.list()] == ["text-general", "extractive"]
+
+
+def test_an_api_key_serves_as_well_as_a_token(library) -> None:
+    subject = principals.user(REALM, "sync")
+    subjects = CurrentSubjects({subject: frozenset({subject, SALES})})
+    made, _ = issue(library.kustos.records, subject, {KeyScope.QUERY}, name="", days=1, by=subject)
+    with served(library.app(subjects=subjects)) as url, OpenAI(base_url=f"{url}/v1", api_key=made.text) as client:
+        whole = client.chat.completions.create(model="text-general", messages=QUESTION).choices[0].message
+        streamed = client.chat.completions.create(model="text-general", messages=QUESTION, stream=True)
+        assert "120 EUR. [1]" in whole.content
+        assert "".join(each.choices[0].delta.content or "" for each in streamed) == whole.content
+
+
+def test_the_client_waits_as_long_as_a_429_says_and_is_answered_then(tmp_path) -> None:
+    library = open_library(tmp_path, *DOCUMENTS, requests_per_subject=120)
+    bucket = Bucket(f"subject:{principals.user(REALM, 'ann')}", 120)
+    while library.kustos.records.limits.take([bucket]).refused is None:
+        pass
+    with served(library.app()) as url, OpenAI(base_url=f"{url}/v1", api_key=token(), max_retries=3) as client:
+        assert client.models.list()
+    with served(library.app()) as url, OpenAI(base_url=f"{url}/v1", api_key=token(), max_retries=0) as client:
+        while library.kustos.records.limits.take([bucket]).refused is None:
+            pass
+        with pytest.raises(openai.RateLimitError, match="120 requests a minute") as caught:
+            client.models.list()
+    assert caught.value.code == "rate_limited"
+    assert caught.value.response.headers["retry-after"] == "1"
 
 
 def test_an_answer_comes_with_its_citations(client) -> None:
@@ -96,7 +127,7 @@ def test_an_unknown_model_is_the_clients_not_found(client) -> None:
 def test_a_wrong_key_is_the_clients_authentication_error(url, key) -> None:
     with (
         OpenAI(base_url=url, api_key=key, max_retries=0) as client,
-        pytest.raises(openai.AuthenticationError, match="token is missing or not valid"),
+        pytest.raises(openai.AuthenticationError, match="token or API key is missing or not valid"),
     ):
         client.models.list()
 

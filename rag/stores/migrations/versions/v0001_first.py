@@ -39,6 +39,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_acl_history_acl_id"), "acl_history", ["acl_id"], unique=False)
     op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(length=12), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("subject", sa.String(length=1024), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("scopes", sa.String(length=200), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.String(length=1024), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+    )
+    op.create_index(op.f("ix_api_keys_tenant_subject"), "api_keys", ["tenant", "subject"], unique=False)
+    op.create_table(
+        "rate_buckets",
+        sa.Column("tenant", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.String(length=1100), nullable=False),
+        sa.Column("full_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "name", name=op.f("pk_rate_buckets")),
+    )
+    op.create_table(
         "audit",
         sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,68 @@
+"""API keys for the operator: made, listed and taken back in the catalog of this home, beside a running service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from api import key_issue
+from api.demo_issuer import DemoIssuer
+from api.identity import open_identity
+from api.local_operator import LOCAL_OPERATOR
+from api.memberships import open_memberships
+from api.subjects import Subjects, open_subjects
+from rag.access.api_keys import PREFIX, KeyScope
+from rag.bootstrap import Records, open_records
+from rag.errors import BadInput
+from rag.settings import Settings
+
+_DAYS = re.compile(r"([1-9][0-9]{0,3})d?")
+
+
+def create(settings: Settings, who: str, scopes: Collection[str], name: str, expires: str) -> dict[str, Any]:
+    """A new key for an account that exists and is enabled, named as `Subjects.subject` takes it.
+
+    Raises:
+        NotFound, NotAuthenticated: there is no such account, or it is disabled.
+        BadInput: the time is not one, or too long.
+        Unavailable, Misconfigured: the provider cannot be asked.
+    """
+    days = _DAYS.fullmatch(expires)
+    if days is None:
+        raise BadInput(f"{expires!r} is not a number of days, as in 90d")
+    records = open_records(settings)
+    subjects = _subjects(records)
+    subject = subjects.caller(subjects.subject(who)).subject
+    wanted = {KeyScope(each) for each in scopes}
+    made, kept = key_issue.issue(records, subject, wanted, name=name, days=int(days[1]), by=LOCAL_OPERATOR)
+    return {"key": made.text, **key_issue.shown(kept)}
+
+
+def listed(settings: Settings, who: str | None) -> list[dict[str, Any]]:
+    """The keys of an account, or all.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    records = open_records(settings)
+    subject = _subjects(records).subject(who) if who else None
+    return [key_issue.shown(each) for each in records.keys.listed(subject)]
+
+
+def revoke(settings: Settings, identifier: str) -> None:
+    """Takes a key back.
+
+    Raises:
+        BadInput: the whole key was given; by now it stands in the shell's history and in the list of processes.
+        NotFound: there is no such key.
+    """
+    if identifier.startswith(PREFIX):
+        raise BadInput("give the key's id, the part between the first and the second underscore, and not the key")
+    key_issue.revoke(open_records(settings), identifier, by=LOCAL_OPERATOR)
+
+
+def _subjects(records: Records) -> Subjects:
+    settings = records.settings
+    demo, memberships = DemoIssuer.load(settings.home), open_memberships(settings, records.realm)
+    return open_subjects(settings, demo, open_identity(settings, demo, memberships), memberships)

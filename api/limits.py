@@ -1,0 +1,106 @@
+"""How often a caller may ask, and what he is told about it (RFC 9110, 10.2.3; draft-ietf-httpapi-ratelimit-headers-11).
+
+Requests are counted by the verified subject and by the key, never by what a request says of itself (SA-06), in the
+catalog, so that replicas count together. The catalog is needed to decide anyway: without it the answer is 503, limited
+or not (DESIGN 2.5).
+
+Failures are counted by address, in the memory of each process, because writing them down would be work that an outsider
+can order. An address may be a proxy that everybody comes through, so the count shuts nobody out: it only turns the
+refusals that are over it into a 429, without the log line and the audit record of a 401. Who has a valid token passes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from threading import Lock
+
+from rag.errors import TooManyRequests
+from rag.ports import Bucket, Level, Limits
+
+WINDOW_S = 60
+MOST_ADDRESSES = 10_000
+
+
+class RequestLimits:
+    """The limits of people and keys. A size of 0 is no limit."""
+
+    def __init__(self, limits: Limits, per_subject: int, per_key: int) -> None:
+        self._limits = limits
+        self._per_subject = per_subject
+        self._per_key = per_key
+
+    def take(self, subject: str, key_id: str | None = None) -> Mapping[str, str]:
+        """Counts a request; returns the headers that tell what is left.
+
+        Raises:
+            TooManyRequests: nothing is.
+            StoreUnavailable: the catalog does not answer.
+        """
+        wanted = [Bucket(f"subject:{subject}", self._per_subject)]
+        if key_id is not None:
+            wanted.insert(0, Bucket(f"key:{key_id}", self._per_key))
+        buckets = [each for each in wanted if each.size]
+        if not buckets:
+            return {}
+        taken = self._limits.take(buckets)
+        if taken.refused is not None:
+            raise TooManyRequests(_sentence(taken.refused), taken.refused.next_s)
+        return _headers(taken.levels)
+
+
+class Failures:
+    """How many requests without a valid token or key came from which address within the last minute or so."""
+
+    def __init__(self, per_address: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_address = per_address
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._lock = Lock()
+
+    def count(self, address: str) -> None:
+        """Counts one failure.
+
+        Raises:
+            TooManyRequests: there were too many from this address.
+        """
+        if not self._per_address:
+            return
+        step, name = WINDOW_S / self._per_address, _network(address)
+        with self._lock:
+            now = self._clock()
+            ahead = max(self._full_at.pop(name, now), now) + step - now
+            over = ahead - WINDOW_S
+            self._full_at[name] = now + (ahead if over <= 0 else ahead - step)
+            if len(self._full_at) > MOST_ADDRESSES:
+                self._full_at.popitem(last=False)
+        if over > 0:
+            raise TooManyRequests("Too many requests without a valid token or API key came from this address.", over)
+
+
+def _network(address: str) -> str:
+    """What one guest of a network can choose freely within: an IPv6 address stands for its /64."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _headers(levels: tuple[Level, ...]) -> Mapping[str, str]:
+    named = [(each.bucket.name.partition(":")[0], each) for each in levels]
+    return {
+        "RateLimit-Policy": ", ".join(f'"{name}";q={each.bucket.size};w={WINDOW_S}' for name, each in named),
+        "RateLimit": ", ".join(f'"{name}";r={each.tokens};t={round(each.full_s)}' for name, each in named),
+    }
+
+
+def _sentence(level: Level) -> str:
+    kind, _, _ = level.bucket.name.partition(":")
+    whose = "This API key" if kind == "key" else "This account"
+    return f"{whose} may send {level.bucket.size} requests a minute. Try again after the seconds in Retry-After."
