@@ -46,6 +46,7 @@ check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/mypy --strict
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m docs.checks.documentation
+	@$(BIN)/python -m docs.checks.cases
 
 bench: setup  ## Search, ingest and revocation against the bare engine; writes build/bench.json
 	@$(BIN)/python -m tests.services.with_keycloak --if-there $(BIN)/python -m api.bench

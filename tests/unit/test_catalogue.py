@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.checks.cases import BEGIN, END, state, table, written
 from tests.security.__main__ import Executed, page, rows
 from tests.security.catalogue import Case, cases, executing, faults, named
 
@@ -88,3 +89,15 @@ def test_the_matrix_says_the_worst_that_came_of_a_case(outcomes: list[str], resu
     assert (first.result, second.result) == (result, "waits")
     assert f"| TV-01 | No signature | {result} |" in page([first, second])
     assert "| TV-02 | Another key | waits |  | keys: there are none yet |" in page([first, second])
+
+
+def test_the_page_says_of_each_case_what_became_of_it() -> None:
+    catalogue = cases(LISTED)
+    lines = list(table(catalogue.values(), {"TV-01": 1}))
+    assert "| TV-01 | No signature | executed |" in lines
+    assert "| TV-02 | Another key | waits for keys: there are none yet |" in lines
+    assert state(catalogue["TV-01"], executed=False) == "not executed"
+    page = f"# Head\n{BEGIN}\nold\n{END}\nfoot\n"
+    assert written(page, lines) == written(written(page, lines), lines)
+    assert written(page, lines).startswith("# Head\n")
+    assert written(page, lines).endswith("\nfoot\n")
