@@ -17,6 +17,7 @@ from typing import Self
 from llama_index.core.node_parser import SentenceSplitter
 
 from ingest.extraction import Element, ElementKind, Extraction, Span, extracted_text
+from ingest.parsers.tables import CELL_SEPARATOR, VALUE_SEPARATOR
 from rag.documents import Chunk, chunk_id, content_hash, indexed_text
 from rag.ports import Embedder
 
@@ -24,6 +25,8 @@ CHUNK_TOKENS = 240  # measured, see docs/decisions/0010-chunk-size.md; a model t
 SPECIAL_TOKENS = 2  # that a model puts around a text
 MIN_TOKENS = 64
 MAX_PATH_SHARE = 1 / 3  # of a chunk's tokens; what is above it loses its outermost headings
+CELL_TOKENS = 32  # left free in sections with tables, for what `_cell_before` tells
+MAX_CELL_CHARS = 60
 MAX_HEADING_CHARS = 300  # what is longer says something itself
 MAX_PATH = 10  # headings above a passage, the innermost ones
 WINDOW_CHARS = 50_000  # at most so much is counted or cut at a time: a hostile file unpacks to texts of many megabytes
@@ -96,15 +99,16 @@ class Chunker:
             for span in self._spans(text, path, section):
                 part = text[span.start : span.end]
                 its_language = detect_language(part) if len(part) >= TELLING_CHARS else language
-                content = content_hash(path, part, its_language)
                 held = section.within(span)
+                its_path = self._with_cell(path, part, _cell_before(text, section, span))
+                content = content_hash(its_path, part, its_language)
                 chunks.append(
                     Chunk(
                         id=chunk_id(document_id, content, occurrences[content]),
                         document_id=document_id,
                         ordinal=len(chunks) + 1,
                         text=part,
-                        heading_path=path,
+                        heading_path=its_path,
                         page=section.page,
                         start=span.start,
                         end=span.end,
@@ -117,6 +121,10 @@ class Chunker:
                 occurrences[content] += 1
         return chunks
 
+    def _with_cell(self, path: tuple[str, ...], part: str, cell: str) -> tuple[str, ...]:
+        """The path, and below it where in a table the part begins, as far as there is room for it."""
+        return (*path, cell) if cell and self._fits((*path, cell), part) else path
+
     def _affordable(self, path: tuple[str, ...]) -> tuple[str, ...]:
         while path and self._count(indexed_text(path, "")) > MAX_PATH_SHARE * self.max_tokens:
             path = path[1:]
@@ -125,6 +133,8 @@ class Chunker:
     def _spans(self, text: str, path: tuple[str, ...], section: _Section) -> Iterator[Span]:
         """Elements of a section, joined while they fit and cut where they do not."""
         room = self.max_tokens - self._count(indexed_text(path, ""))
+        if any(each.kind is ElementKind.TABLE and "\n" in each.text for each in section.elements):
+            room -= min(CELL_TOKENS, room // 4)
         group: list[Span] = []
         used = 0
         for span, tokens in self._pieces(text, section, room):
@@ -178,6 +188,21 @@ class Chunker:
 
     def _fits(self, path: tuple[str, ...], part: str) -> bool:
         return self._count(indexed_text(path, part)) <= self.max_tokens
+
+
+def _cell_before(text: str, section: _Section, span: Span) -> str:
+    """Where a part begins inside a row of a table: first cell of the row and name of the column. Else empty.
+
+    The row's other parts have lost both, and the part itself is a quotation, to which nothing can be added.
+    """
+    at = bisect_right(section.spans, span.start, key=lambda its: its.end)
+    if at == len(section.elements) or section.elements[at].kind is not ElementKind.TABLE:
+        return ""
+    row = max(section.spans[at].start, text.rfind("\n", section.spans[at].start, span.start) + 1)
+    *before, cell = text[row : span.start].split(CELL_SEPARATOR)
+    name, colon, _ = cell.partition(VALUE_SEPARATOR)
+    told = (*before[:1], *([name] if colon else []))
+    return CELL_SEPARATOR.join(each[:MAX_CELL_CHARS] for each in told)
 
 
 def _sections(elements: Sequence[Element], spans: Sequence[Span]) -> Iterator[_Section]:

@@ -13,9 +13,8 @@ from markdown_it.token import Token
 
 from ingest.extraction import SPEAKER_NOTES, Element, ElementKind, Extraction
 from ingest.parsers.kinds import FileKind
-from ingest.parsers.tables import CELL_SEPARATOR, NAME_SEPARATOR
+from ingest.parsers.tables import CELL_SEPARATOR, NAME_SEPARATOR, VALUE_SEPARATOR
 
-VALUE_SEPARATOR = ": "
 SHEETS = frozenset({FileKind.XLSX, FileKind.XLSB, FileKind.XLS, FileKind.ODS})
 SPELLINGS = str.maketrans({**dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"'), **dict.fromkeys("‐‑‒–—", "-")})
 """One form for quotation marks and dashes: writers of references and readers change them as they like."""

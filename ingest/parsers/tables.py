@@ -9,6 +9,7 @@ from itertools import pairwise
 
 CELL_SEPARATOR = " | "
 NAME_SEPARATOR = " / "
+VALUE_SEPARATOR = ": "
 MAX_HEADER_CHARS = 80
 MAX_HEADER_ROWS = 3
 MAX_SPAN = 100
@@ -71,7 +72,9 @@ def _named(names: Sequence[str], row: Sequence[str]) -> str:
     if _is_one_cell(row):
         return row[0]
     named = [*names, *[""] * (len(row) - len(names))]
-    return _joined(f"{name}: {cell}" if name and cell else cell for name, cell in zip(named, row, strict=False))
+    return _joined(
+        f"{name}{VALUE_SEPARATOR}{cell}" if name and cell else cell for name, cell in zip(named, row, strict=False)
+    )
 
 
 def _names(rows: Rows) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.chunking import Chunker
 from ingest.extraction import Element, ElementKind, Extraction, clean, extracted_text, finished
-from rag.documents import Chunk
+from rag.documents import Chunk, indexed_text
 from tests.fakes import WordEmbedder
 
 TITLE, HEADING, PARAGRAPH = ElementKind.TITLE, ElementKind.HEADING, ElementKind.PARAGRAPH
@@ -123,6 +123,15 @@ def test_a_table_is_cut_between_rows_and_never_inside_one() -> None:
     found = chunked(Element(ElementKind.TABLE, "\n".join(rows)))
     assert len(found) > 2
     assert [row for chunk in found for row in chunk.text.split("\n")] == rows
+
+
+def test_a_row_longer_than_a_chunk_keeps_its_first_cell_and_the_name_of_its_column_in_the_path() -> None:
+    long = " ".join(f"Satz{number} sagt noch etwas mehr." for number in range(40))
+    table = f"Teil: Pumpe | Beschreibung: {long} | Preis: 12 €\nTeil: Rohr | Beschreibung: kurz"
+    found = chunked(heading("Lager"), Element(ElementKind.TABLE, table))
+    assert [chunk.heading_path for chunk in found][:2] == [("Lager",), ("Lager", "Teil: Pumpe | Beschreibung")]
+    assert {chunk.heading_path for chunk in found[1:-1]} == {("Lager", "Teil: Pumpe | Beschreibung")}
+    assert all(words(indexed_text(chunk.heading_path, chunk.text)) <= 64 for chunk in found)
 
 
 def test_a_word_longer_than_a_chunk_is_cut_too() -> None:
