@@ -57,14 +57,20 @@ class Questions:
 class Unconfirmed:
     """Not a `Caller`: what this person may read is not known yet. `subject` is who he says he is, as in `Caller`."""
 
-    def __init__(self, subject: str, ask: Callable[[], Future[Caller]], patience_s: float = PATIENCE_S) -> None:
-        """Asks at once.
+    def __init__(
+        self,
+        subject: str,
+        ask: Callable[[], Future[Caller]],
+        patience_s: float = PATIENCE_S,
+        again: Callable[[], Future[Caller]] | None = None,
+    ) -> None:
+        """Asks at once. `again` asks later, where that is another question than the first: for a session's next token.
 
         Raises:
             Overloaded: too many wait already.
         """
         self.subject = subject
-        self._ask = ask
+        self._again = again or ask
         self._patience_s = patience_s
         self._asked = ask()
 
@@ -79,7 +85,7 @@ class Unconfirmed:
 
     async def confirmed_again(self) -> Caller:
         """As `confirmed`, as of now: for what is released long after the request came (RC-05)."""
-        return await self._answer(self._ask())
+        return await self._answer(self._again())
 
     def wait(self) -> Caller:
         """As `confirmed`, for who has a thread to wait on."""

@@ -13,11 +13,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from threading import Event
 from urllib.parse import urlencode, urlsplit
 
 from api.auth import Identity
-from api.confirmation import Unconfirmed
+from api.confirmation import Questions, Unconfirmed
 from api.identity import issuer_of
 from api.loopback import is_loopback
 from api.oidc import SCOPE, Client, Refused, Tokens, challenge
@@ -72,6 +73,7 @@ class Sessions:
         self._identity = identity
         self._store = store
         self._clock = clock
+        self._questions = Questions("sessions")
 
     def check(self) -> None:
         """Whether the provider accepts the page's client, for operators.
@@ -130,11 +132,13 @@ class Sessions:
             Unavailable: provider or catalog do not answer.
         """
         row = self._row(cookie)
-        unconfirmed = self._identity.unconfirmed(self._current(cookie, row).access)
-        if unconfirmed.subject != row.subject:
+        token = self._identity.verified(self._current(cookie, row).access)
+        if token.subject != row.subject:
             self._store.end(row.id)
             raise NotAuthenticated("the session's tokens name another person than it began with")
-        return unconfirmed
+        # An answer may take longer than the token lives that it began with, and then the next one counts.
+        again = partial(self._questions.put, partial(self.caller, cookie))
+        return Unconfirmed(token.subject, partial(token.issuer.worth.caller, token), again=again)
 
     def caller(self, cookie: str) -> Caller:
         """As `unconfirmed`, waiting for the answer."""
@@ -256,19 +260,23 @@ def open_sessions(settings: Settings, identity: Identity, store: CatalogSessions
 
 
 def _page(settings: Settings) -> str:
-    """The page's origin.
+    """The page's origin, as browsers write it, because it is compared with what they send.
 
     Raises:
-        Misconfigured: cookies could not be kept safe there, or it is more than an origin.
+        Misconfigured: it is written otherwise, or cookies could not be kept safe there.
     """
-    url = urlsplit(settings.page_url)
-    origin = f"{url.scheme}://{url.netloc}"
-    safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
-    if not safe or not url.hostname or url.username is not None or settings.page_url.rstrip("/") != origin:
+    given = settings.page_url.removesuffix("/")
+    url = urlsplit(given)
+    name, secure = url.hostname or "", url.scheme == "https"
+    usual = ":443" if secure else ":80"
+    as_browsers_do = given == f"{url.scheme}://{url.netloc}" == given.lower() and not given.endswith(usual)
+    safe = secure or (url.scheme == "http" and is_loopback(name))
+    if not (name and safe and as_browsers_do and given.isascii() and url.username is None):
         raise Misconfigured(
-            f"KUSTOS_PAGE_URL={settings.page_url} must be https://NAME without a path, or name this machine"
+            f"KUSTOS_PAGE_URL={settings.page_url} must be what a browser shows for the page, https://NAME in small "
+            "letters without a path, or name this machine"
         )
-    return origin
+    return given
 
 
 def _same(ours: str, theirs: str) -> bool:

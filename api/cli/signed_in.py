@@ -14,7 +14,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
@@ -27,8 +27,8 @@ from rag.private_files import replace_private
 from rag.settings import Settings
 
 CLIENT = "kustos-cli"
-EARLY_S = 20
-"""An access token is renewed so long before it ends."""
+EARLY_S = 120
+"""An access token is renewed so long before it ends, because it is asked about again when an answer is complete."""
 SLOWER_S = 5
 """How much longer to wait when the provider says so (RFC 8628, 3.5)."""
 LOGIN = "kustos login"
@@ -100,6 +100,8 @@ class SignedIn:
         show(device)
         tokens = self._confirmed(device, verifier, wait or Event().wait)
         name = _name(tokens.identity)
+        with suppress(Unavailable):  # whoever was signed in before; what cannot be revoked now ends by itself
+            self.sign_out()
         with self._locked():
             self._keep(tokens, name)
         return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_a_renewal_that_a_killed_process_left_is_taken_over(sessions, provider, 
     assert sessions.caller(cookie)
 
 
+def test_rc_05_an_answer_may_outlast_the_token_that_it_began_with_but_not_the_session(
+    sessions, provider, store, clock
+) -> None:
+    cookie = signed_in(sessions, provider)
+    admitted = sessions.unconfirmed(cookie)
+    clock.now += LIFETIME_S + 1
+    assert asyncio.run(admitted.confirmed_again()) == sessions.caller(cookie)
+    assert renewals(provider) == 1
+    store.end_of_provider("session-1")
+    with pytest.raises(NotAuthenticated):
+        asyncio.run(admitted.confirmed_again())
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_ft_03_while_the_provider_fails_a_session_goes_on_until_its_token_ends_and_no_longer(
     sessions, provider, clock, failure
@@ -191,6 +205,11 @@ def test_one_secret_gives_independent_values() -> None:
         ({"KUSTOS_PAGE_URL": "https://user@kustos.example"}, "KUSTOS_PAGE_URL"),
         ({"KUSTOS_PAGE_URL": "kustos.example"}, "KUSTOS_PAGE_URL"),
         ({"KUSTOS_PAGE_URL": ""}, "KUSTOS_PAGE_URL"),
+        ({"KUSTOS_PAGE_URL": "https://"}, "KUSTOS_PAGE_URL"),
+        ({"KUSTOS_PAGE_URL": "https://Kustos.example"}, "KUSTOS_PAGE_URL"),
+        ({"KUSTOS_PAGE_URL": "https://kustos.example:443"}, "KUSTOS_PAGE_URL"),
+        ({"KUSTOS_PAGE_URL": "https://küste.example"}, "KUSTOS_PAGE_URL"),
+        ({"KUSTOS_PAGE_URL": "javascript://127.0.0.1"}, "KUSTOS_PAGE_URL"),
         ({"KUSTOS_CLIENTS": "kustos-cli"}, "KUSTOS_CLIENTS"),
         ({"KUSTOS_ISSUER": ""}, "KUSTOS_ISSUER"),
         ({"KUSTOS_JWKS_URL": "https://id.example/keys"}, "KUSTOS_JWKS_URL"),
@@ -202,7 +221,9 @@ def test_settings_that_would_not_be_safe_or_not_work_are_refused(provider, store
         open_sessions(settings, provider.sessions(store)._identity, store)
 
 
-@pytest.mark.parametrize("url", ["https://kustos.example", "https://kustos.example/", "http://127.0.0.1:8080"])
+@pytest.mark.parametrize(
+    "url", ["https://kustos.example", "https://kustos.example/", "https://kustos.example:8443", "http://127.0.0.1:8080"]
+)
 def test_a_page_over_tls_or_on_this_machine_signs_people_in(provider, store, url) -> None:
     settings = Settings.from_mapping({**KEYCLOAK, "KUSTOS_PAGE_URL": url})
     opened = open_sessions(settings, provider.sessions(store)._identity, store)

@@ -133,6 +133,14 @@ def test_a_provider_that_does_not_take_the_client_any_more_does_not_end_the_sign
     assert desk.person.token()
 
 
+def test_who_signs_in_again_leaves_nothing_of_the_sign_in_before(desk: Desk) -> None:
+    desk.sign_in()
+    first = desk.person.token()
+    desk.sign_in()
+    assert desk.provider.asked[-1] == "/revoke"
+    assert desk.person.token() != first
+
+
 def test_who_signs_out_leaves_nothing_here_or_there(desk: Desk) -> None:
     desk.sign_in()
     assert desk.person.sign_out()
