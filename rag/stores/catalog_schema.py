@@ -137,8 +137,9 @@ chunks = Table(
 term_counts = Table(
     "term_counts",
     metadata,
-    Column("place", Integer, primary_key=True, autoincrement=False),  # number of the governing place
+    # By term first: a question's few terms are then a few runs of rows, 20 times faster to read than by place first.
     Column("term", BigInteger, primary_key=True, autoincrement=False),  # -1 counts the passages themselves
+    Column("place", Integer, primary_key=True, autoincrement=False),  # number of the governing place
     Column("passages", Integer, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -20,14 +20,14 @@ PASSAGES = -1
 """Under this, which is no term id, the passages of a place are counted themselves."""
 
 _ADD = text(
-    "INSERT INTO term_counts (place, term, passages) VALUES (:place, :term, :passages) "
-    "ON CONFLICT (place, term) DO UPDATE SET passages = term_counts.passages + excluded.passages"
+    "INSERT INTO term_counts (term, place, passages) VALUES (:term, :place, :passages) "
+    "ON CONFLICT (term, place) DO UPDATE SET passages = term_counts.passages + excluded.passages"
 )
 _DROP = text("DELETE FROM term_counts WHERE place = :place AND term = :term AND passages = 0")
 _IDS_A_STATEMENT = 5_000
 
 Counts = Counter[tuple[int, int]]
-"""Passages by number of the place and term."""
+"""Passages by term and number of the place."""
 
 
 def packed(terms: Sequence[int]) -> bytes:
@@ -42,7 +42,7 @@ def counted(connection: Connection, document_ids: Sequence[str]) -> Iterator[Non
     yield
     after = _held(connection, document_ids)
     changed = {key: after[key] - before[key] for key in after.keys() | before.keys() if after[key] != before[key]}
-    rows = [{"place": place, "term": term, "passages": changed[place, term]} for place, term in sorted(changed)]
+    rows = [{"term": term, "place": place, "passages": changed[term, place]} for term, place in sorted(changed)]
     if rows:
         connection.execute(_ADD, rows)
         _drop_none(connection, rows)
@@ -59,8 +59,8 @@ def _held(connection: Connection, document_ids: Sequence[str]) -> Counts:
     for at in range(0, len(document_ids), _IDS_A_STATEMENT):
         batch = document_ids[at : at + _IDS_A_STATEMENT]
         for place, terms in connection.execute(statement.where(documents.c.id.in_(batch))):
-            held[place, PASSAGES] += 1
-            held.update((place, term) for term in np.frombuffer(terms, dtype="<u4").tolist())
+            held[PASSAGES, place] += 1
+            held.update((term, place) for term in np.frombuffer(terms, dtype="<u4").tolist())
     return held
 
 

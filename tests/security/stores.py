@@ -108,9 +108,9 @@ class Stores:
         )
         counted = Counter[tuple[int, int]]()
         with self.catalog.reading() as connection:
-            kept = Counter({(place, term): number for place, term, number in connection.execute(select(term_counts))})
+            kept = Counter({(term, place): number for term, place, number in connection.execute(select(term_counts))})
             for place, terms in connection.execute(passages):
-                counted.update((place, int(term)) for term in (PASSAGES, *np.frombuffer(terms, dtype="<u4")))
+                counted.update((int(term), place) for term in (PASSAGES, *np.frombuffer(terms, dtype="<u4")))
         return kept, counted
 
     def ingestion(self, fuse: Fuse | None = None, tenant: str = TENANT) -> Ingestion:

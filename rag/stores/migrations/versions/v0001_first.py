@@ -261,10 +261,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sessions_tenant_subject"), "sessions", ["tenant", "subject"], unique=False)
     op.create_table(
         "term_counts",
-        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("term", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("passages", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("place", "term", name=op.f("pk_term_counts")),
+        sa.PrimaryKeyConstraint("term", "place", name=op.f("pk_term_counts")),
         sqlite_with_rowid=False,
     )
     op.create_table(
