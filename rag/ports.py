@@ -201,8 +201,8 @@ class DirectoryEdges(Protocol):
 class GroupChains(Protocol):
     """How groups hold each other, for explanations."""
 
-    def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
-        """A shortest chain of groups from `member` up to `container`, both included; empty if there is none."""
+    def chain(self, tenant: str, members: Set[Principal], container: Principal) -> tuple[Principal, ...]:
+        """A shortest chain of groups from one of `members` up to `container`, both included; empty if there is none."""
 
 
 class PlaceOrigins(Protocol):

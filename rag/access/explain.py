@@ -82,9 +82,8 @@ class Explainer:
         person = Principal(caller.subject)
         if principal in caller.principals or principal == EVERYONE_IN_TENANT:
             return tuple(dict.fromkeys((person, principal)))
-        found = (self._groups.chain(caller.tenant, own, principal) for own in sorted(caller.principals))
-        shortest = min(filter(None, found), key=len, default=(principal,))
-        return tuple(dict.fromkeys((person, *shortest)))
+        found = self._groups.chain(caller.tenant, caller.principals, principal)
+        return tuple(dict.fromkeys((person, *(found or (principal,)))))
 
 
 class PastExplainer:

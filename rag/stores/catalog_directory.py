@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, literal, select, union, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rag.access.groups import Edge
 from rag.access.principals import Principal
@@ -17,6 +17,12 @@ from rag.stores.catalog_schema import memberships, revisions
 class CatalogDirectory:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        mine = memberships.c.tenant == bindparam("tenant")
+        direct = select(memberships.c.container).where(mine, catalog.is_among(memberships.c.member, "ids"))
+        reached = direct.cte("reached", recursive=True)
+        above = select(memberships.c.container).join(reached, reached.c.container == memberships.c.member).where(mine)
+        # UNION, not UNION ALL: a group already reached is not followed again, which ends cycles.
+        self._containers = select(reached.union(above).c.container)
 
     def revision(self, tenant: str) -> int:
         """Grows with every change of the tenant's memberships; 0 before the first."""
@@ -26,22 +32,9 @@ class CatalogDirectory:
 
     def containers(self, tenant: str, principals: Set[Principal]) -> frozenset[Principal]:
         """Every group that holds one of `principals`, directly or through other groups. Cycles end."""
-        found: set[str] = set()
-        ordered = sorted(principals)
+        ids = self._catalog.among(tenant=tenant, ids=sorted(principals))
         with self._catalog.reading() as connection:
-            for at in range(0, len(ordered), 5_000):
-                direct = select(memberships.c.container).where(
-                    memberships.c.tenant == literal(tenant), memberships.c.member.in_(ordered[at : at + 5_000])
-                )
-                reached = direct.cte("reached", recursive=True)
-                # UNION, not UNION ALL: a group already reached is not followed again, which ends cycles.
-                reached = reached.union(
-                    select(memberships.c.container)
-                    .join(reached, reached.c.container == memberships.c.member)
-                    .where(memberships.c.tenant == literal(tenant))
-                )
-                found.update(connection.execute(select(reached.c.container)).scalars())
-        return frozenset(Principal(each) for each in found)
+            return frozenset(Principal(each) for each in connection.execute(self._containers, ids).scalars())
 
     def replace(self, tenant: str, origin: str, edges: Iterable[Edge]) -> None:
         """Makes `edges` all that `origin` (for instance a realm) says; other origins keep theirs. One transaction."""
@@ -49,25 +42,28 @@ class CatalogDirectory:
             if replace_edges(connection, tenant, origin, edges):
                 grow_revision(connection, tenant)
 
-    def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
-        """A shortest chain of groups from `member` up to `container`, both included; empty if there is none."""
-        statement = select(memberships.c.member, memberships.c.container).where(memberships.c.tenant == tenant)
+    def chain(self, tenant: str, members: Set[Principal], container: Principal) -> tuple[Principal, ...]:
+        """A shortest chain of groups from one of `members` up to `container`, both included; empty if there is none."""
+        below: dict[str, str | None] = dict.fromkeys(members)
+        among = self._catalog.is_among(memberships.c.member, "ids")
+        held = select(memberships.c.member, memberships.c.container).where(memberships.c.tenant == tenant, among)
+        reached = sorted(members)
         with self._catalog.reading() as connection:
-            edges = connection.execute(union(statement)).all()
-        above: dict[str, list[str]] = {}
-        for lower, upper in edges:
-            above.setdefault(lower, []).append(upper)
-        paths: list[tuple[str, ...]] = [(member,)]
-        seen = {str(member)}
-        while paths:
-            path = paths.pop(0)
-            if path[-1] == container:
-                return tuple(Principal(each) for each in path)
-            for upper in sorted(above.get(path[-1], [])):
-                if upper not in seen:
-                    seen.add(upper)
-                    paths.append((*path, upper))
-        return ()
+            while reached and container not in below:
+                edges = sorted(map(tuple, connection.execute(held, self._catalog.among(ids=reached))))
+                reached = sorted({upper for _, upper in edges} - below.keys())
+                for member, upper in edges:
+                    below.setdefault(upper, member)
+        return _down(below, container) if container in below else ()
+
+
+def _down(below: Mapping[str, str | None], container: Principal) -> tuple[Principal, ...]:
+    found: list[Principal] = []
+    at: str | None = container
+    while at is not None:
+        found.append(Principal(at))
+        at = below[at]
+    return tuple(reversed(found))
 
 
 def replace_edges(connection: Connection, tenant: str, origin: str, edges: Iterable[Edge]) -> bool:

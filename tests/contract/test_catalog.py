@@ -335,8 +335,8 @@ def test_rm_03_groups_hold_groups_at_any_depth_and_cycles_end(catalog, start) ->
     found = directory.containers(TENANT, {Principal(start)})
     assert found == {"kc:r:group:/1", "kc:r:group:/2", "kc:r:group:/3"}
     assert directory.containers("other", {Principal(start)}) == frozenset()
-    assert directory.chain(TENANT, Principal(start), Principal("kc:r:group:/3")) == tuple(names[:4])
-    assert directory.chain(TENANT, Principal("kc:r:group:/3"), Principal(start)) == ()
+    assert directory.chain(TENANT, {Principal(start)}, Principal("kc:r:group:/3")) == tuple(names[:4])
+    assert directory.chain(TENANT, {Principal("kc:r:group:/3")}, Principal(start)) == ()
 
 
 def test_a_change_of_memberships_grows_the_revision_and_the_same_again_does_not(catalog) -> None:

@@ -142,8 +142,8 @@ class Groups:
     def containers(self, tenant: str, principals: Set[Principal]) -> frozenset[Principal]:
         return frozenset(container for member, container in self.edges if member in principals)
 
-    def chain(self, tenant: str, member: Principal, container: Principal) -> tuple[Principal, ...]:
-        return (member, container) if (member, container) in self.edges else ()
+    def chain(self, tenant: str, members: Set[Principal], container: Principal) -> tuple[Principal, ...]:
+        return next(((each, container) for each in sorted(members) if (each, container) in self.edges), ())
 
 
 class FullDisk:

@@ -183,21 +183,15 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_membership_history_tenant_member"), "membership_history", ["tenant", "member"], unique=False
     )
-    op.create_index(
-        op.f("ix_membership_history_tenant_origin_until"),
-        "membership_history",
-        ["tenant", "origin", "until"],
-        unique=False,
-    )
     op.create_table(
         "memberships",
         sa.Column("tenant", sa.String(length=200), nullable=False),
-        sa.Column("origin", sa.String(length=200), nullable=False),
         sa.Column("member", sa.String(length=1024), nullable=False),
         sa.Column("container", sa.String(length=1024), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "origin", "member", "container", name=op.f("pk_memberships")),
+        sa.Column("origin", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "member", "container", "origin", name=op.f("pk_memberships")),
     )
-    op.create_index(op.f("ix_memberships_tenant_member"), "memberships", ["tenant", "member"], unique=False)
+    op.create_index(op.f("ix_memberships_tenant_origin"), "memberships", ["tenant", "origin"], unique=False)
     op.create_table(
         "realm_groups",
         sa.Column("tenant", sa.String(length=200), nullable=False),
