@@ -421,6 +421,15 @@ def test_rc_02_a_logout_token_is_heard_once(site: Site) -> None:
     assert told(site, token) == 400, "and when it is forgotten it is too old"
 
 
+def test_rc_02_who_keeps_sending_forged_ones_is_told_to_stop_and_one_that_is_believed_still_counts(site: Site) -> None:
+    site.signed_in()
+    allowed = site.library.kustos.records.settings.failures_per_address
+    statuses = [told(site, "a.b.c") for _ in range(allowed + 2)]
+    assert (statuses[0], statuses[-1]) == (400, 429)
+    assert told(site, site.provider.logout_token()) == 200
+    assert site.kept() == []
+
+
 def test_rc_02_a_session_that_had_ended_before_is_no_error(site: Site) -> None:
     assert told(site, site.provider.logout_token(sid="of-nobody")) == 200
 
