@@ -180,6 +180,13 @@ def test_sa_06_another_token_address_or_header_is_no_way_round(client, library) 
     assert client.get("/v1/documents", headers=person("bea")).status_code == 200
 
 
+def test_sa_05_sa_07_a_loop_without_end_ends_in_a_429_and_the_next_person_is_answered(client) -> None:
+    looping = [client.get("/v1/documents", headers=person("loop")).status_code for _ in range(100)]
+    assert looping.count(200) in {6, 7, 8}  # six, and one more each ten seconds
+    assert set(looping[8:]) == {429}
+    assert client.get("/v1/documents", headers=person("ann", groups=["/sales"])).status_code == 200
+
+
 def test_the_operators_own_key_is_not_counted(client) -> None:
     assert {client.get("/v1/operator/status", headers=bearer(OPERATOR.key)).status_code for _ in range(8)} == {200}
 
