@@ -49,6 +49,7 @@ class Notes:
     def __init__(self, home: Path) -> None:
         self._folder = home / FOLDER
         self._open: dict[str, int] = {}
+        self._known: dict[str, Mark] = {}
         self._lock = Lock()
 
     def read(self, tenant: str) -> Mark:
@@ -58,7 +59,17 @@ class Notes:
             StoreUnavailable: it cannot be read.
         """
         with self._locked(tenant) as file:
-            return _parsed(os.pread(file, _NOTE_BYTES, 0))
+            found = _parsed(os.pread(file, _NOTE_BYTES, 0))
+        self._known[tenant] = found
+        return found
+
+    def latest(self, tenant: str) -> Mark:
+        """The latest that this process has read or written itself: the file is asked once.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+        return self._known.get(tenant) or self.read(tenant)
 
     def advance(self, tenant: str, mark: Mark) -> None:
         """Notes a record, unless a later one is noted already.
@@ -69,6 +80,7 @@ class Notes:
         with self._locked(tenant) as file:
             if _parsed(os.pread(file, _NOTE_BYTES, 0)).number < mark.number:
                 os.pwrite(file, f"{mark.number:020d}:{mark.mac}\n".encode(), 0)
+        self._known[tenant] = mark
 
     def close(self) -> None:
         with self._lock:

@@ -25,17 +25,18 @@ _values = attrgetter(*Entry.__slots__)
 _FIELDS = Entry.__slots__
 
 _INSERT = insert(audit)
-_TAIL = (
-    select(audit.c.number, audit.c.mac)
-    .where(audit.c.tenant == bindparam("tenant"))
-    .order_by(audit.c.number.desc())
-    .limit(1)
-)
 _PERSON = select(audit_people.c.person).where(
     audit_people.c.tenant == bindparam("tenant"),
     audit_people.c.day == bindparam("day"),
     audit_people.c.subject == bindparam("subject"),
 )
+_TAIL = (
+    select(audit.c.number, audit.c.mac, _PERSON.scalar_subquery().label("person"))
+    .where(audit.c.tenant == bindparam("tenant"))
+    .order_by(audit.c.number.desc())
+    .limit(1)
+)
+"""The last record, and who somebody is today; in one statement, because this is done for each question."""
 
 
 class KeepText(StrEnum):
@@ -101,9 +102,13 @@ class CatalogAudit:
         self._catalog.take_turns(connection, f"audit {tenant}")
         if tenant not in self._checked:
             self._check_key(connection, tenant)
-        stored = connection.execute(_TAIL, {"tenant": tenant}).first()
-        last = max(Mark(*stored) if stored else Mark(), self._notes.read(tenant), key=lambda each: each.number)
-        entry, text = self._entry(connection, record, last)
+        at_ms = int(self._clock() * 1000)
+        day = at_ms // DAY_MS
+        stored = connection.execute(_TAIL, {"tenant": tenant, "day": day, "subject": record.subject}).first()
+        person = (stored.person if stored else None) or self._person(connection, tenant, day, record.subject)
+        stored_mark = Mark(stored.number, stored.mac) if stored else Mark()
+        last = max(stored_mark, self._notes.latest(tenant), key=lambda each: each.number)
+        entry, text = self._entry(connection, record, last, at_ms, person)
         connection.execute(_INSERT, dict(zip(_FIELDS, _values(entry), strict=True)))
         if text:
             connection.execute(insert(audit_texts).values(tenant=tenant, number=entry.number, text=text))
@@ -136,9 +141,9 @@ class CatalogAudit:
             )
         return found is not None
 
-    def _entry(self, connection: Connection, record: AuditRecord | Deed, last: Mark) -> tuple[Entry, str | None]:
-        at_ms = int(self._clock() * 1000)
-        person = self._person(connection, record.tenant, at_ms // DAY_MS, record.subject)
+    def _entry(
+        self, connection: Connection, record: AuditRecord | Deed, last: Mark, at_ms: int, person: str
+    ) -> tuple[Entry, str | None]:
         if isinstance(record, Deed):
             other = record.concerning
             concerning = other and self._person(connection, record.tenant, at_ms // DAY_MS, other)
