@@ -182,7 +182,7 @@ class Question:
 
     Attributes:
         dense: float32[dim], normalised; None leaves the dense leg out.
-        lexical: query term weights without IDF; None leaves the lexical leg out.
+        lexical: query term weights; the gate puts IDF into them. None leaves the lexical leg out.
         language: ISO 639-1 code, as detected.
         narrow: further conditions of the caller, field to accepted values, already validated; can only narrow.
     """

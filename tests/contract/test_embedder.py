@@ -74,7 +74,7 @@ def test_vectors_have_the_profiles_dimension_and_length_one(embedder: Embedder) 
     assert np.linalg.norm(question) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_texts_vector_does_not_depend_on_the_texts_beside_it(embedder: Embedder) -> None:
+def test_sc_07_a_texts_vector_does_not_depend_on_the_texts_beside_it(embedder: Embedder) -> None:
     together = embedder.embed_documents(TEXTS)
     alone = np.concatenate([embedder.embed_documents([text]) for text in TEXTS])
     assert np.array_equal(together, alone)

@@ -21,28 +21,27 @@ import pytest
 from tests.security.catalogue import Case, cases, faults, named
 
 BUILD = Path("build")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadgroup")
 
 
 class Executed:
-    """A plugin of pytest: leaves out what is named after no case, and remembers what came of the rest."""
+    """A plugin of pytest that remembers what came of each test, and why some were skipped."""
 
     def __init__(self) -> None:
-        self.tests: dict[str, tuple[str, ...]] = {}
         self.outcomes: dict[str, str] = {}
         self.reasons = Counter[str]()
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        chosen = {item.nodeid: named(item.name) for item in items if named(item.name)}
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
-        items[:] = [item for item in items if item.nodeid in chosen]
-        self.tests = chosen
+    @property
+    def tests(self) -> Mapping[str, tuple[str, ...]]:
+        """Cases by the test that executes them."""
+        return {each: named(each.partition("[")[0].rpartition("::")[2]) for each in self.outcomes}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         worst = {"passed": 0, "skipped": 1, "failed": 2}
         outcome = self.outcomes.get(report.nodeid, "passed")
         self.outcomes[report.nodeid] = max(outcome, report.outcome, key=worst.__getitem__)
-        if report.skipped and isinstance(report.longrepr, tuple):
-            self.reasons[report.longrepr[2]] += 1
+        if report.skipped and isinstance(report.longrepr, tuple | list):
+            self.reasons[str(report.longrepr[2])] += 1
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def rows(catalogue: Mapping[str, Case], executed: Executed) -> list[Row]:
     outcomes, files = defaultdict[str, Counter[str]](Counter), defaultdict[str, set[str]](set)
     for test, ids in executed.tests.items():
         for name in ids:
-            outcomes[name][executed.outcomes.get(test, "not run")] += 1
+            outcomes[name][executed.outcomes[test]] += 1
             files[name].add(test.partition("::")[0])
     return [Row(each, outcomes[each.id], tuple(sorted(files[each.id]))) for each in catalogue.values()]
 
@@ -108,7 +107,8 @@ def _write(matrix: list[Row]) -> None:
 def main(arguments: list[str]) -> int:
     """Runs, prints and writes; exit status."""
     executed = Executed()
-    status = int(pytest.main(["-q", "--no-header", *arguments], plugins=[executed]))
+    chosen = ["-q", "--no-header", "-p", "tests.security.selecting", *SIDE_BY_SIDE, *arguments]
+    status = int(pytest.main(chosen, plugins=[executed]))
     catalogue = cases()
     matrix = rows(catalogue, executed)
     _write(matrix)

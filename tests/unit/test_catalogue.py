@@ -83,8 +83,8 @@ def test_tests_are_found_by_name_wherever_they_stand(tmp_path: Path) -> None:
 )
 def test_the_matrix_says_the_worst_that_came_of_a_case(outcomes: list[str], result: str) -> None:
     executed = Executed()
-    executed.tests = {f"tests/a.py::test_tv_01_{number}": ("TV-01",) for number in range(len(outcomes))}
-    executed.outcomes = dict(zip(executed.tests, outcomes, strict=True))
+    tests = [f"tests/a.py::test_tv_01_a_token[{number}::x]@tests/a.py" for number in range(len(outcomes))]
+    executed.outcomes = dict(zip(tests, outcomes, strict=True))
     first, second = rows(cases(LISTED), executed)
     assert (first.result, second.result) == (result, "waits")
     assert f"| TV-01 | No signature | {result} |" in page([first, second])
