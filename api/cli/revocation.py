@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.output import note, print_json, typed_failures
+from rag.access import principals
 
 if TYPE_CHECKING:
     import httpx
 
     from api.trial_realm import Person, TrialRealm
     from eval.revocation import Bound, Removal
+    from rag.bootstrap import Records
     from rag.settings import Settings
 
 SOURCE = "trial"
@@ -81,9 +83,9 @@ def revocation(  # noqa: PLR0913  one parameter for each option
     """Measure how long something that was taken away may still be read.
 
     Makes a realm with people of its own on a Keycloak, and a service with documents of its own in a temporary folder.
-    Then it takes from one person after the other: the right at the source, a group, a role, a part of a composite
-    role, the session, the account, and the key that signed his token. It measures from when the removal has returned
-    until the first request that obeys is answered. Both are removed afterwards.
+    Then it takes from one person after the other: the right at the source, his API key, a group, a role, a part of a
+    composite role, the key that signed his token, the session and the account. It measures from when the removal
+    has returned until the first request that obeys is answered. Both are removed afterwards.
     """
     from api.trial_realm import Administrator, trial_realm
     from eval.revocation import table, write
@@ -122,7 +124,8 @@ def _service(settings: Settings, realm: TrialRealm, people: Sequence[Person], ag
     from api.service import following, open_service
     from rag.settings import Settings
 
-    with TemporaryDirectory(prefix="kustos-revocation-") as name:
+    # What follows the realm is told to stop and not waited for, so it may still write while the folder is removed.
+    with TemporaryDirectory(prefix="kustos-revocation-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         environment = {**realm.environment(), "KUSTOS_FRESHNESS_S": str(age), "KUSTOS_HOME": str(folder / "home")}
         own = replace(Settings.from_mapping(environment), models_dir=settings.models_dir, embedder=settings.embedder)
@@ -131,7 +134,7 @@ def _service(settings: Settings, realm: TrialRealm, people: Sequence[Person], ag
             following(own, service),
             privately(service.app, service.ingesting.stop) as client,
         ):
-            trial = _Trial(own, client, realm, people, folder / "share")
+            trial = _Trial(service.kustos.records, client, realm, people, folder / "share")
             trial.begin()
             yield trial
 
@@ -140,15 +143,17 @@ class _Trial:
     """People who read documents of a running service, and what can be taken from them."""
 
     def __init__(
-        self, settings: Settings, client: httpx.Client, realm: TrialRealm, people: Sequence[Person], share: Path
+        self, records: Records, client: httpx.Client, realm: TrialRealm, people: Sequence[Person], share: Path
     ) -> None:
-        self._settings = settings
+        self._records = records
+        self._settings = records.settings
         self._client = client
         self._realm = realm
         self._people = people
         self._share = share
         self._documents: dict[str, str] = {}
         self._tokens: dict[tuple[str, int], str] = {}
+        self._keys: dict[int, str] = {}
 
     def begin(self) -> None:
         """Takes the documents in: one for each kind, and one for each person."""
@@ -172,6 +177,7 @@ class _Trial:
         realm, person = self._realm, self._people.__getitem__
         return [
             Removal("right at the source, from the end of its sync", self._reads("own"), self._close, Manner.ALONE),
+            Removal("API key", self._reads("staff", "API key"), self._revoke),
             Removal("membership of a group", self._reads("group"), lambda at: realm.leave_group(person(at))),
             Removal("role", self._reads("role"), lambda at: realm.take_role(person(at))),
             Removal("part of a composite role", self._reads("part"), lambda at: realm.take_part(person(at))),
@@ -198,8 +204,22 @@ class _Trial:
 
     def _header(self, what: str, at: int) -> dict[str, str]:
         if (what, at) not in self._tokens:
-            self._tokens[what, at] = self._realm.token(self._people[at])
+            self._tokens[what, at] = self._key(at) if what == "API key" else self._realm.token(self._people[at])
         return {"Authorization": f"Bearer {self._tokens[what, at]}"}
+
+    def _key(self, at: int) -> str:
+        from api.key_issue import issue
+        from rag.access.api_keys import KeyScope
+
+        subject = principals.user(self._settings.realm, self._people[at].id)
+        made, _ = issue(self._records, subject, {KeyScope.QUERY}, name=SOURCE, days=1, by=SOURCE)
+        self._keys[at] = made.id
+        return made.text
+
+    def _revoke(self, at: int) -> None:
+        from api.key_issue import revoke
+
+        revoke(self._records, self._keys[at], by=SOURCE)
 
     def _close(self, at: int) -> None:
         self._allow(f"own-{at}", "")

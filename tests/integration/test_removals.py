@@ -209,7 +209,7 @@ def test_rc_09_the_command_takes_everything_away_and_each_time_the_first_request
     bounds = json.loads(ran.stdout)
     assert {each["removal"] for each in bounds} >= {
         "membership of a group", "role", "part of a composite role", "session", "account", "key that signed the token",
-        "right at the source, from the end of its sync",
+        "right at the source, from the end of its sync", "API key",
     }  # fmt: skip
     assert {(each["times"], each["freshness_s"]) for each in bounds} == {(2, 0.0)}
     assert not [each for each in realm.admin.get_realms() if each["realm"].startswith("kustos-trial")]
