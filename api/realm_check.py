@@ -101,8 +101,8 @@ def _of_realm(realm: Realm) -> Iterator[Fault]:
     for name in _with_slash(realm.get("groups") or ()):
         yield Fault(
             "wrong",
-            f"the group named {name} has a slash in its name, so its path may be that of another group, "
-            "and its members have that group's rights; rename it",
+            f"the group named {name} has a slash in its name, so its path may be that of another group; rights by "
+            "path go to neither it nor what is below it, so rename it, or write its id",
         )
 
 

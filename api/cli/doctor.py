@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -45,7 +46,7 @@ class Finding:
 def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
     """Every check, in the order in which a person would repair. With an `export` of the realm Keycloak is not asked."""
     realm = partial(_realm, export=export)
-    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _page, realm, _demo)
+    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _page, realm, _directory, _demo)
     return [finding for check in checks for finding in _guarded(check, settings)]
 
 
@@ -192,6 +193,32 @@ def _examined(settings: Settings, realm: Realm) -> Iterator[Finding]:
     yield from found
     if not any(each.state == "wrong" for each in found):
         yield Finding("realm", "good", f"{realm.get('realm')} gives {', '.join(sorted(clients))} what Kustos needs")
+
+
+def _directory(settings: Settings) -> Iterator[Finding]:
+    """How far the groups of the realm are known, and which paths no longer mean what they say."""
+    if not settings.issuer:
+        return
+    records = open_records(settings)
+    followed = records.realm.followed()
+    if followed is None:
+        yield Finding(
+            "directory",
+            "note",
+            "Keycloak's groups have not been read yet; kustos serve does, and so does: kustos directory sync",
+        )
+        return
+    drifts = records.realm.tree().drifts()
+    for drift in drifts:
+        if drift.taken_by or drift.now is None:
+            yield Finding(
+                "directory",
+                "note",
+                f"rights for {drift.path} are not for the group that is called so now; "
+                f"if they should be: kustos directory rebind {drift.path}",
+            )
+    state: State = "note" if datetime.now(UTC) - followed.followed_at > timedelta(hours=1) else "good"
+    yield Finding("directory", state, f"followed Keycloak until {followed.followed_at.isoformat(timespec='seconds')}")
 
 
 def _demo(settings: Settings) -> Iterator[Finding]:

@@ -80,6 +80,15 @@ def test_list_and_explain_agree(demo) -> None:
         assert demo.json("explain", source, "--as", "bjarne")["allowed"] == (source in mine)
 
 
+def test_an_explanation_of_the_past_knows_what_was_there_then(demo) -> None:
+    (source, *_) = sorted(each["source"] for each in demo.json("documents", "--as", "bjarne")["documents"])
+    now = demo.json("explain", source, "--as", "bjarne")
+    then = demo.json("explain", source, "--as", "bjarne", "--at", now["as_of"])
+    assert {**then, "as_of": now["as_of"]} == now
+    assert demo.run("explain", source, "--as", "bjarne", "--at", "2020-01-01").returncode == 1
+    assert demo.run("explain", source, "--as", "bjarne", "--at", "yesterday").returncode == 2
+
+
 def test_refused_documents_are_listed_with_a_reason_an_operator_can_act_on(demo) -> None:
     refused = {
         Path(relative(each["uri"])).name: each["reason"] for each in demo.json("documents", "--refused")["refused"]

@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 
 from api.auth import Identity
+from api.explaining import Explaining
 from api.identity import open_identity
 from api.keycloak import KeycloakAccounts
 from api.memberships import Memberships, open_memberships
 from api.realm_sync import RealmSync, Synced, open_sync
 from api.subjects import Subjects, open_subjects
 from rag.access import principals
+from rag.access.acl import Acl
 from rag.access.directory import Directory
 from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.bootstrap import Records, open_records
+from rag.documents import Document, acl_id, document_id
 from rag.errors import NotAllowed, NotAuthenticated, NotFound, Unavailable
 from rag.settings import Settings
+from rag.stores.catalog_writing import NewVersion, Place
 from tests.integration.conftest import CommandLine
 from tests.keycloak_realm import QUALIFIER, KeycloakRealm
 
@@ -348,6 +352,47 @@ def test_groups_are_listed_across_pages(realm: KeycloakRealm, settings: Settings
     assert sum(each.parent == top for each in found) == 101
     assert len({each.id for each in found}) == len(found) == realm.admin.groups_count()["count"]
     realm.admin.delete_group(top)
+
+
+def test_an_operator_is_told_why_now_and_then(
+    realm: KeycloakRealm, records: Records, sync: RealmSync, subjects: Subjects
+) -> None:
+    """A story of a real realm: in the group, out of it, disabled, gone."""
+    name = document_id("main", "share", "plan.txt")
+    allowed = principals.group(QUALIFIER, "/betrieb")
+    records.writer.set_places("share", [Place("folder", Acl.of({allowed}), "folder/_access.yaml")])
+    place = acl_id("main", "share", "folder")
+    about = Document(name, "main", "share", "file:///plan.txt", "plan", "text/plain", "de", "1", place, 1, None, 0)
+    records.writer.commit([NewVersion(about, "plan.txt", "1", [])], {})
+    asking, explaining = Caller("main", "sys:local-operator", frozenset()), Explaining(records, subjects)
+    person = realm.person(groups=["/betrieb/lager/hamburg"])
+    subject = realm.subject(person)
+    told = explaining.explain(asking, "r", "file:///plan.txt", person)
+    assert (told["allowed"], told["origin"]) == (True, "folder/_access.yaml")
+    named = [told["groups"].get(each, each) for each in told["chains"][0]]
+    assert named == [user(realm, person), "/betrieb/lager/hamburg", "/betrieb/lager", "/betrieb", allowed]
+    sync.run(full=True)
+    inside = records.history.now()
+    realm.leave(person, "/betrieb/lager/hamburg")
+    assert not explaining.explain(asking, "r", name, person)["allowed"], (
+        "Keycloak is asked, whatever the directory says"
+    )
+    sync.run()
+    outside = records.history.now()
+    realm.join(person, "/betrieb/lager/hamburg")
+    sync.run()
+    again = records.history.now()
+    realm.disable(person)
+    with pytest.raises(NotAuthenticated):
+        explaining.explain(asking, "r", name, person)
+    realm.remove(person)
+    sync.run()
+    then = [explaining.explain(asking, "r", name, subject, at)["allowed"] for at in (inside, outside, again)]
+    assert then == [True, False, True]
+    with pytest.raises(NotFound):
+        explaining.explain(asking, "r", name, subject, records.history.now())
+    with pytest.raises(NotFound):
+        explaining.explain(asking, "r", name, f"{person}@hansekai.example")
 
 
 def test_an_operator_reads_the_directory_and_binds_a_path_anew(realm: KeycloakRealm, tmp_path: Path) -> None:
