@@ -167,7 +167,8 @@ def open_library(
     real_index: Index | None = None,
     **settings: Any,
 ) -> Library:
-    """The library; with `real_index` over that one and with the real BM25 and quotations."""
+    """The library, whose callers may ask as often as they like unless `settings` say otherwise; with `real_index` over that one and with the real BM25 and quotations."""
+    settings = {"requests_per_subject": 0, "requests_per_key": 0, "failures_per_address": 0, **settings}
     records = open_records(Settings(home=home, tenant=TENANT, **settings))
     embedder, detector, memory = WordEmbedder(), GermanOrEnglish(), MemoryIndex()
     index = real_index or memory
