@@ -400,7 +400,7 @@ def _or_none(read: Callable[[], Any]) -> Any:
         return None
 
 
-def test_no_history_leaks_and_none_denies_wrongly(tmp_path: Path) -> None:
+def test_rc_07_and_rc_08_and_ft_06_no_history_leaks_and_none_denies_wrongly(tmp_path: Path) -> None:
     stores = Stores(tmp_path)
     try:
         run_state_machine_as_test(
