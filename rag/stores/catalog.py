@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import local
@@ -19,7 +19,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    CursorResult,
     Engine,
+    Executable,
     bindparam,
     create_engine,
     event,
@@ -170,6 +172,20 @@ class Catalog:
         """
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"kustos {what}"})
+
+    def rendered(self, statement: Executable) -> Callable[[Connection, Mapping[str, object]], CursorResult[Any]]:
+        """A function that runs the statement, written out once: looking it up again costs more than a small one takes.
+
+        Only for values that the database's driver takes as they are.
+        """
+        compiled = statement.compile(dialect=self._engine.dialect)  # type: ignore[attr-defined]
+        sql, order, constants = str(compiled), compiled.positiontup, dict(compiled.params)
+
+        def run(connection: Connection, values: Mapping[str, object]) -> CursorResult[Any]:
+            given = {**constants, **values}
+            return connection.exec_driver_sql(sql, tuple(given[name] for name in order) if order else given)
+
+        return run
 
     def is_among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Condition that `column` is one of the values in the parameter `name`, however many, as one parameter.

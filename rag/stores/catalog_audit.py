@@ -76,6 +76,8 @@ class CatalogAudit:
         self._clock = clock
         self._lock = Lock()
         self._checked: set[str] = set()
+        self._tail = catalog.rendered(_TAIL)
+        self._insert = catalog.rendered(_INSERT)
 
     def record(self, record: AuditRecord | Deed) -> None:
         """Writes one record, before anything is released or done.
@@ -104,12 +106,12 @@ class CatalogAudit:
             self._check_key(connection, tenant)
         at_ms = int(self._clock() * 1000)
         day = at_ms // DAY_MS
-        stored = connection.execute(_TAIL, {"tenant": tenant, "day": day, "subject": record.subject}).first()
+        stored = self._tail(connection, {"tenant": tenant, "day": day, "subject": record.subject}).first()
         person = (stored.person if stored else None) or self._person(connection, tenant, day, record.subject)
         stored_mark = Mark(stored.number, stored.mac) if stored else Mark()
         last = max(stored_mark, self._notes.latest(tenant), key=lambda each: each.number)
         entry, text = self._entry(connection, record, last, at_ms, person)
-        connection.execute(_INSERT, dict(zip(_FIELDS, _values(entry), strict=True)))
+        self._insert(connection, dict(zip(_FIELDS, _values(entry), strict=True)))
         if text:
             connection.execute(insert(audit_texts).values(tenant=tenant, number=entry.number, text=text))
         return entry
