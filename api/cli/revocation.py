@@ -88,7 +88,7 @@ def revocation(  # noqa: PLR0913  one parameter for each option
     has returned until the first request that obeys is answered. Both are removed afterwards.
     """
     from api.trial_realm import Administrator, trial_realm
-    from eval.revocation import table, write
+    from eval.revocation import circumstances, table, write
 
     with (
         closing(Administrator(keycloak, administrator, password)) as admin,
@@ -100,7 +100,7 @@ def revocation(  # noqa: PLR0913  one parameter for each option
             for bound in _bounds(settings(), realm, realm.people[at * times : (at + 1) * times], age)
         ]
         if page:
-            write(page, table(bounds))
+            write(page, f"{table(bounds)}\n\n{circumstances(times)}")
     if as_json:
         print_json([each.as_json() for each in bounds])
     else:
