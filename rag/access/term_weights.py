@@ -3,7 +3,7 @@
 Counted in the catalog, by governing place, so that a ranking is the one that a service holding only his documents would
 give, also while the index still shows passages that he has lost. And put into the question's weights in steps so coarse
 that every score is a sum of few bits: the engine adds in the order in which terms first came into its storage, hidden
-ones included, and a sum that needs rounding would tell of that order (docs/decisions/0013-term-weights.md).
+ones included, and a sum that needs rounding would tell of that order (docs/decisions/0016-term-weights.md).
 """
 
 from __future__ import annotations
