@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from threading import Event
 from urllib.parse import urlencode, urlsplit
@@ -48,8 +48,8 @@ CALLBACK = "/session/callback"
 class Kept:
     """What is sealed in a session."""
 
-    access: str
-    refresh: str
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
     ends_at: int
     name: str
 
@@ -176,13 +176,11 @@ class Sessions:
         """
         now = self._clock()
         logout = logged_out(self._identity, self._issuer, self._client.name, logout_token, now)
-        if not self._store.hear(logout.id, int(now), logout.ends_at):
+        if not self._store.hear(logout.id, int(now), logout.ends_at, sid=logout.sid, subject=logout.subject):
             raise NotAuthenticated("the logout token was heard before")
         if logout.sid is not None:
-            self._store.end_of_provider(logout.sid)
             self._identity.forget(session=logout.sid)
-        elif logout.subject is not None:
-            self._store.end_of_subject(logout.subject)
+        else:
             self._identity.forget(subject=logout.subject)
 
     def _row(self, cookie: str) -> SessionRow:

@@ -73,24 +73,23 @@ class CatalogSessions:
 
     def end(self, identifier: str) -> None:
         """Ends one session. One that is not there is no error."""
-        self._end(self._is(identifier))
+        with self._catalog.writing() as connection:
+            connection.execute(delete(sessions).where(self._is(identifier)))
 
-    def end_of_provider(self, sid: str) -> int:
-        """Ends all that go back to one session of the identity provider; how many."""
-        return self._end(sessions.c.sid == sid)
+    def hear(self, logout_token: str, now: int, ends_at: int, *, sid: str | None, subject: Principal | None) -> bool:
+        """Ends the provider's session `sid`, or without one all of `subject`; False, and nothing ends, if heard before.
 
-    def end_of_subject(self, subject: Principal) -> int:
-        """Ends all of one person; how many."""
-        return self._end(sessions.c.subject == subject)
-
-    def hear(self, logout_token: str, now: int, ends_at: int) -> bool:
-        """Whether the logout token with this id is heard for the first time; it is remembered until `ends_at`."""
+        The token is remembered until `ends_at`, in the same transaction: noted without its work it would be refused
+        when the provider sends it again.
+        """
+        those = sessions.c.subject == subject if sid is None else sessions.c.sid == sid
         with self._catalog.writing() as connection:
             connection.execute(delete(logout_tokens).where(logout_tokens.c.ends_at <= now))
             known = select(logout_tokens.c.id).where(logout_tokens.c.id == logout_token)
             if connection.execute(known).first() is not None:
                 return False
             connection.execute(insert(logout_tokens).values(id=logout_token, ends_at=ends_at))
+            connection.execute(delete(sessions).where((sessions.c.tenant == self._tenant) & those))
         return True
 
     def _is(self, identifier: str) -> ColumnElement[bool]:
@@ -99,7 +98,3 @@ class CatalogSessions:
     def _change(self, statement: Update) -> bool:
         with self._catalog.writing(durable=False) as connection:
             return bool(connection.execute(statement).rowcount)
-
-    def _end(self, those: ColumnElement[bool]) -> int:
-        with self._catalog.writing() as connection:
-            return connection.execute(delete(sessions).where((sessions.c.tenant == self._tenant) & those)).rowcount

@@ -22,12 +22,25 @@ def store(catalog: Catalog) -> CatalogSessions:
     return kept
 
 
+def hear(
+    store: CatalogSessions,
+    token: str,
+    *,
+    now: int = 100,
+    ends_at: int = 200,
+    sid: str | None = None,
+    subject: Principal | None = None,
+) -> bool:
+    return store.hear(token * 64, now, ends_at, sid=sid, subject=subject)
+
+
 def test_a_session_is_found_as_it_was_kept_and_by_its_tenant_alone(store: CatalogSessions, catalog: Catalog) -> None:
     assert store.find(ROW.id) == ROW
     assert store.find("b" * 64) is None
     other = CatalogSessions(catalog, "other")
     assert other.find(ROW.id) is None
-    assert other.end_of_provider("sid-1") == other.end_of_subject(ANN) == 0
+    assert hear(other, "t", sid="sid-1")
+    assert hear(other, "u", subject=ANN)
     other.end(ROW.id)
     assert store.find(ROW.id) == ROW
 
@@ -48,10 +61,11 @@ def test_one_alone_renews_a_generation(store: CatalogSessions) -> None:
 def test_what_has_ended_is_gone_and_is_not_renewed(store: CatalogSessions) -> None:
     store.begin(replace(ROW, id="b" * 64, sid="sid-2"), **SINCE)
     store.begin(replace(ROW, id="c" * 64, sid=None, subject=BOB), **SINCE)
-    assert store.end_of_provider("sid-1") == 1
-    assert store.find(ROW.id) is None
+    assert hear(store, "t", sid="sid-1")
+    assert [store.find(each * 64) is not None for each in "abc"] == [False, True, True]
     assert not store.renew(ROW.id, 0, "late")
-    assert store.end_of_subject(ANN) == 1
+    assert hear(store, "u", subject=ANN)
+    assert store.find("b" * 64) is None
     assert store.find("c" * 64) is not None
     store.end("c" * 64)
     store.end("c" * 64)
@@ -66,7 +80,8 @@ def test_who_signs_in_sweeps_out_what_has_ended(store: CatalogSessions) -> None:
 
 
 def test_a_logout_token_is_heard_once_until_it_could_not_count_any_more(store: CatalogSessions) -> None:
-    assert store.hear("t" * 64, now=100, ends_at=200)
-    assert not store.hear("t" * 64, now=199, ends_at=200)
-    assert store.hear("u" * 64, now=150, ends_at=250)
-    assert store.hear("t" * 64, now=200, ends_at=300)
+    assert hear(store, "t", now=100, ends_at=200)
+    assert not hear(store, "t", now=199, ends_at=200, sid="sid-1")
+    assert store.find(ROW.id) is not None
+    assert hear(store, "u", now=150, ends_at=250)
+    assert hear(store, "t", now=200, ends_at=300)

@@ -58,10 +58,15 @@ def provider(clock: Clock) -> FakeProvider:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[CatalogSessions]:
-    catalog = Catalog.open(sqlite_url(tmp_path / "catalog.db"))
-    yield CatalogSessions(catalog, TENANT)
-    catalog.close()
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    opened = Catalog.open(sqlite_url(tmp_path / "catalog.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(catalog: Catalog) -> CatalogSessions:
+    return CatalogSessions(catalog, TENANT)
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_rc_05_an_answer_may_outlast_the_token_that_it_began_with_but_not_the_se
     clock.now += LIFETIME_S + 1
     assert asyncio.run(admitted.confirmed_again()) == sessions.caller(cookie)
     assert renewals(provider) == 1
-    store.end_of_provider("session-1")
+    store.hear("t" * 64, 0, 1, sid="session-1", subject=None)
     with pytest.raises(NotAuthenticated):
         asyncio.run(admitted.confirmed_again())
 
@@ -156,6 +161,23 @@ def test_a_session_that_ended_at_the_provider_ends_here_at_the_next_renewal(sess
     assert store.find(derived(cookie, "session").hex()) is None
 
 
+def test_rc_02_a_logout_that_could_not_be_carried_out_is_heard_when_it_is_sent_again(
+    sessions, provider, store, catalog
+) -> None:
+    cookie = signed_in(sessions, provider)
+    token = provider.logout_token()
+    with catalog.writing() as connection:
+        refusing = "CREATE TRIGGER full BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        connection.exec_driver_sql(refusing)
+    with pytest.raises(Unavailable):
+        sessions.end_told(token)
+    with catalog.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+    sessions.end_told(token)
+    with pytest.raises(NotAuthenticated):
+        sessions.caller(cookie)
+
+
 def test_a_session_that_ends_while_it_is_renewed_stays_ended_and_its_new_tokens_too(
     sessions, provider, store, clock
 ) -> None:
@@ -164,7 +186,7 @@ def test_a_session_that_ends_while_it_is_renewed_stays_ended_and_its_new_tokens_
 
     def ended_meanwhile(request: httpx.Request) -> httpx.Response:
         provider.fails = None
-        store.end_of_provider("session-1")
+        store.hear("t" * 64, 0, 1, sid="session-1", subject=None)
         return provider._answer(request)
 
     provider.fails = ended_meanwhile
