@@ -52,7 +52,11 @@ class AuditKeeping:
         self._log.record(Deed(self._tenant, by.subject, Act.AUDIT_PRUNED, by.request_id, detail=detail))
         cut = {"cut_number": through.number, "cut_mac": through.mac, "cut_proof": self._seal.cut(self._tenant, through)}
         with self._catalog.writing() as connection:
-            connection.execute(update(audit_chains).where(audit_chains.c.tenant == self._tenant).values(cut))
+            self._catalog.take_turns(connection, f"audit {self._tenant}")
+            current = self._trail.cut(connection)
+            # Another replica's mark may be a later one by now: moved back, it would make what is gone look cut out.
+            if current is None or current.number < through.number:
+                connection.execute(update(audit_chains).where(audit_chains.c.tenant == self._tenant).values(cut))
             old = (audit_people.c.tenant == self._tenant) & (audit_people.c.day < before_ms // DAY_MS)
             connection.execute(delete(audit_people).where(old))
         return self._remove(through.number)

@@ -75,7 +75,7 @@ class AuditTrail:
         """
         marks = (self._notes.read(self._tenant), *noted)  # before the view of the catalog, which then has them all
         with self._catalog.reading() as connection:
-            begin = self._cut(connection)
+            begin = self.cut(connection)
             everything = select(*_ENTRY).where(audit.c.tenant == self._tenant).order_by(audit.c.number)
             verdict = verify(self._seal, _rows(connection, everything), begin or Mark(), marks)
             if begin is None:
@@ -136,7 +136,7 @@ class AuditTrail:
         with self._catalog.reading() as connection:
             return int(connection.execute(statement).scalar_one())
 
-    def _cut(self, connection: Connection) -> Mark | None:
+    def cut(self, connection: Connection) -> Mark | None:
         """Up to where records were removed; None if somebody says so who has not the key."""
         columns = (audit_chains.c.cut_number, audit_chains.c.cut_mac, audit_chains.c.cut_proof)
         found = connection.execute(select(*columns).where(audit_chains.c.tenant == self._tenant)).first()

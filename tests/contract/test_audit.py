@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from rag.access.audit import Act, Action, AuditRecord, Deed, Outcome, Purpose, Released
-from rag.access.audit_chain import DAY_MS, Entry, Mark, Seal
+from rag.access.audit_chain import DAY_MS, Entry, Mark, Seal, Verdict
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.ports import AuditLog
 from rag.stores.audit_notes import Notes, load_secret
@@ -591,6 +591,21 @@ def test_a_mark_of_what_was_removed_cannot_be_moved(catalog, home, trail, keepin
     sql(forged)(catalog)
     sql("DELETE FROM audit WHERE number <= 4")(catalog)
     assert not trail.verify().intact
+
+
+def test_of_two_prunings_at_once_the_later_mark_stays(catalog, home, trail, keeping, monkeypatch) -> None:
+    days_of_records(catalog, home)
+    verify = AuditTrail.verify
+
+    def meanwhile(self: AuditTrail) -> Verdict:
+        monkeypatch.undo()
+        keeping.prune(day_ms(4), BY)  # another replica, a day's records ahead
+        return verify(self)
+
+    monkeypatch.setattr(AuditTrail, "verify", meanwhile)
+    keeping.prune(day_ms(3), BY)
+    verdict = trail.verify()
+    assert (verdict.intact, verdict.begins_after) == (True, 4)
 
 
 def test_pruning_does_not_hide_what_was_tampered_with(catalog, home, trail, keeping) -> None:
