@@ -44,9 +44,9 @@ SIGN_IN_THREADS = 8
 class Proof:
     """What a request shows, one of these."""
 
-    token: str = ""
-    key: str = ""
-    cookie: str = ""
+    token: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    cookie: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

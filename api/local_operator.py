@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rag.errors import Misconfigured
@@ -26,7 +26,7 @@ SERVICE_FILE = "service.json"
 class LocalOperator:
     """Whoever holds the key of this home."""
 
-    key: str
+    key: str = field(repr=False)
 
     @classmethod
     def load(cls, home: Path) -> LocalOperator:

@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -36,9 +36,9 @@ class Refused(NotAuthenticated):
 class Tokens:
     """What a client got. `ends_at` is when the access token ends, in seconds since 1970 by our clock."""
 
-    access: str
-    refresh: str
-    identity: str
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    identity: str = field(repr=False)
     ends_at: int
 
 
@@ -46,7 +46,7 @@ class Tokens:
 class Device:
     """A sign-in that somebody has to confirm elsewhere (RFC 8628, 3.2). Times in seconds."""
 
-    code: str
+    code: str = field(repr=False)
     user_code: str
     address: str
     address_with_code: str

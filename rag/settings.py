@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rag.errors import Misconfigured
@@ -77,9 +77,9 @@ class Settings:
 
     home: Path = Path(".kustos")
     tenant: str = "main"
-    catalog_url: str = ""
+    catalog_url: str = field(default="", repr=False)
     qdrant_url: str = ""
-    qdrant_api_key: str = ""
+    qdrant_api_key: str = field(default="", repr=False)
     embedder: str = "multilingual-e5-small"
     models_dir: Path = Path(".kustos-models")
     ollama_url: str = "http://127.0.0.1:11434"
@@ -96,9 +96,9 @@ class Settings:
     realm: str = ""
     page_url: str = "http://127.0.0.1:8080"
     page_client: str = "kustos-page"
-    page_secret: str = ""
+    page_secret: str = field(default="", repr=False)
     service_client: str = "kustos-service"
-    service_secret: str = ""
+    service_secret: str = field(default="", repr=False)
     freshness_s: float = 0.0
     directory_interval_s: float = 15.0
     history_days: int = 1_095
@@ -110,7 +110,7 @@ class Settings:
     pdf_reader: str = "pymupdf"
     ocr: str = "rapidocr"
     ocr_pages: int = 100
-    audit_key: str = ""
+    audit_key: str = field(default="", repr=False)
     audit_names_days: int = 90
     audit_days: int = 0
     audit_text: str = "off"
