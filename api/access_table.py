@@ -1,7 +1,7 @@
 """Every address of the service and who may use it. A route without a row cannot be built, so none can be forgotten.
 
 The duty is checked on the matched route, before the body is read (TV-22); what an outsider sees is written beside it,
-and `tests/security/test_access_table.py` puts every kind of caller to every row (FB-19).
+and `tests/security/test_callers_by_routes.py` puts every kind of caller to every row (FB-19).
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ The rules, in order; each failure is `NotAuthenticated` and no claim is used (RF
  5. `iss` is exactly that of a configured issuer, whose own keys verify the signature (TV-12, TV-13);
  6. `aud` names us, `azp` is a client that may ask for people, `typ` is Bearer (TV-14, TV-15, TV-16);
  7. `exp` is there and not past, `nbf` and `iat` are not ahead, within `LEEWAY_S` (TV-17);
- 8. rights are there and have the shape that Keycloak gives them; without `groups` or `realm_access` (a lightweight
-    token, a mapper that is missing, Entra's overage) a deny for a group could not be seen, so such a token is refused,
-    as is another shape: neither is read as "none" or "all" (RM-09, RM-10, TV-23);
+ 8. rights are there and have the shape that Keycloak gives them; without `realm_access`, or without `groups` where
+    the person's groups are not asked for beside it (a lightweight token, a mapper that is missing, Entra's overage), a
+    deny could not be seen, so it is refused, as is another shape: neither is read as "none" or "all" (RM-09, RM-10,
+    TV-23);
  9. the issuer says that the token is worth something now, and means this one (`SAME`); what it says of roles, and which
     groups it has the person in, counts, and what the token says of them does not (RC-01, RC-06, TV-24).
 

@@ -4,7 +4,7 @@
 
 Checked: relative links and their headings; `make` targets and `kustos` commands named in code; every setting of
 `rag/settings.py` with its default in docs/settings.md, and no setting anywhere that does not exist; every variable that
-tests read in CONTRIBUTING.md, and no other.
+tests read in CONTRIBUTING.md, and no other; a number of its own for each decision.
 """
 
 from __future__ import annotations
@@ -102,6 +102,16 @@ def faults_of_test_variables(root: Path) -> Iterator[str]:
     yield from (f"CONTRIBUTING.md: no test reads {name}" for name in sorted(named - read))
 
 
+def decisions_of_one_number(root: Path) -> Iterator[str]:
+    """Decisions whose number another has already."""
+    seen: dict[str, str] = {}
+    for page in sorted((root / "docs/decisions").glob("[0-9]*.md")):
+        number = page.name.partition("-")[0]
+        if number in seen:
+            yield f"docs/decisions: {seen[number]} and {page.name} have one number"
+        seen[number] = page.name
+
+
 def setting_defaults() -> dict[str, str]:
     """Every setting of Kustos with its default, written as an operator would type it."""
     defaults = Settings()
@@ -115,7 +125,12 @@ def _typed(value: object) -> str:
 def faults(root: Path) -> list[str]:
     """Everything that is wrong, one sentence each."""
     found = [fault for page in pages(root) for check in (broken_links, missing_commands) for fault in check(root, page)]
-    return [*found, *settings_faults(root, setting_defaults()), *faults_of_test_variables(root)]
+    return [
+        *found,
+        *settings_faults(root, setting_defaults()),
+        *faults_of_test_variables(root),
+        *decisions_of_one_number(root),
+    ]
 
 
 if __name__ == "__main__":

@@ -57,6 +57,15 @@ def test_a_promise_of_what_is_not_there_is_a_fault(addition: str, fault: str, pr
     assert found(project) == [fault]
 
 
+def test_two_decisions_of_one_number_are_a_fault(project: Path) -> None:
+    decisions = project / "docs/decisions"
+    decisions.mkdir()
+    for name in ("0001-layers.md", "0002-index.md", "0002-fusion.md"):
+        (decisions / name).touch()
+    wrong = ["docs/decisions: 0002-fusion.md and 0002-index.md have one number"]
+    assert list(documentation.decisions_of_one_number(project)) == wrong
+
+
 def test_a_setting_without_a_row_or_with_another_default_is_a_fault(project: Path) -> None:
     assert list(documentation.settings_faults(project, {"KUSTOS_PORT": "80", "KUSTOS_HOST": "127.0.0.1"})) == [
         "docs/settings.md: the default of KUSTOS_PORT is '80', not `8080`",
