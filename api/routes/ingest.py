@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheIngesting, TheKustos
+from api.local_operator import LOCAL_OPERATOR
 from ingest.bootstrap import filesystem_source
 from rag.access.audit import Act, Deed
-from rag.errors import BadInput, KustosError
+from rag.access.scope import Caller
+from rag.bootstrap import Kustos
+from rag.errors import BadInput, KustosError, NotAllowed
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
@@ -38,7 +42,7 @@ class IngestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "share", "path": "/srv/share"}})
 
     source: str = Field(pattern=SOURCE_NAME)
-    path: str = Field(min_length=1, max_length=4_000)
+    path: str = Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")
     confirm_deletions: bool = False
     moved: bool = False
     cross_mounts: bool = False
@@ -52,10 +56,15 @@ def ingest(
 
     An empty line means that the sync goes on and has nothing to tell.
     """
-    path = Path(body.path)
-    if not path.is_absolute():
-        raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
-    kustos.records.audit.record(Deed(caller.tenant, caller.subject, Act.INGEST, request_id, body.source))
+    path = _folder(body, kustos, caller)
+    how: dict[str, str | int] = {
+        "path": str(path),
+        "moved": int(body.moved),
+        "confirm_deletions": int(body.confirm_deletions),
+        "cross_mounts": int(body.cross_mounts),
+    }
+    deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, body.source, detail=how)
+    kustos.records.audit.record(deed)
     connector = filesystem_source(kustos.records.settings, body.source, path, cross_mounts=body.cross_mounts)
     told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
@@ -63,7 +72,7 @@ def ingest(
         try:
             report = ingesting.sync(
                 connector,
-                root=str(path.resolve()),
+                root=str(path),
                 moved=body.moved,
                 confirm_deletions=body.confirm_deletions,
                 progress=_Teller(told),
@@ -80,6 +89,28 @@ def ingest(
     # A daemon, so that a second Ctrl-C need not wait for it; otherwise closing the service does (`Ingesting.close`).
     threading.Thread(target=run, name=f"sync {body.source}", daemon=True).start()
     return StreamingResponse(lines(told), media_type="application/x-ndjson")
+
+
+def _folder(body: IngestRequest, kustos: Kustos, caller: Caller) -> Path:
+    """The folder with no link in its path, so that what is checked and recorded here is what is opened.
+
+    Which folder is a source, and what it takes in, decides about rights: a folder inside another would lose the denials
+    above it. So that is said at this machine, with its key; the role alone brings up to date what was said there.
+
+    Raises:
+        BadInput: the path is relative.
+        NotAllowed: the role alone is not enough for this.
+    """
+    if not Path(body.path).is_absolute():
+        raise BadInput(f"path {body.path!r} is relative; the service needs the whole path")
+    path = Path(os.path.realpath(body.path))
+    known = kustos.records.writer.root(body.source) == str(path)
+    if caller.subject != LOCAL_OPERATOR and (body.cross_mounts or not known):
+        raise NotAllowed(
+            "a new source, another folder of one, and what is mounted below it are brought in at the service's own "
+            "machine (kustos ingest); the role of an operator brings known folders up to date"
+        )
+    return path
 
 
 @router.delete("/v1/operator/sources/{source}", summary="Take a source out of catalog and index")
