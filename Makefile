@@ -31,7 +31,7 @@ run: setup  ## Read the sample company, answer two questions as three people, se
 	@$(BIN)/kustos demo
 
 test: setup  ## All tests, as many at a time as there are processors
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 services: setup  ## Servers that some tests need and no Python package brings: Keycloak (needs Java 17 and Maven)
 	@$(BIN)/python -m tests.services
