@@ -21,7 +21,7 @@ import pytest
 from tests.security.catalogue import Case, cases, faults, named
 
 BUILD = Path("build")
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadgroup")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 
 
 class Executed:
