@@ -122,10 +122,10 @@ class Doors:
             return self.keys.unconfirmed(key, request.state.request_id)
         if self.sessions and proof.cookie:
             unconfirmed = self.sessions.unconfirmed(proof.cookie)
-            request.state.headers = self.limits.take(unconfirmed.subject)
+            request.state.headers = self.limits.take(unconfirmed.subject, apart=row.scope is None)
             return unconfirmed
         verified = self.identity.verified(proof.token)
-        request.state.headers = self.limits.take(verified.subject)
+        request.state.headers = self.limits.take(verified.subject, apart=row.scope is None)
         return self.identity.asked(verified)
 
     async def _on_duty(self, row: Row, request: Request) -> Caller:

@@ -32,14 +32,18 @@ class RequestLimits:
         self._per_subject = per_subject
         self._per_key = per_key
 
-    def take(self, subject: str, key_id: str | None = None) -> Mapping[str, str]:
+    def take(self, subject: str, key_id: str | None = None, *, apart: bool = False) -> Mapping[str, str]:
         """Counts a request; returns the headers that tell what is left.
+
+        Args:
+            apart: it is for what no key opens. Whoever has got hold of keys cannot use that up, and so cannot keep
+                their owner from taking them back.
 
         Raises:
             TooManyRequests: nothing is.
             StoreUnavailable: the catalog does not answer.
         """
-        wanted = [Bucket(f"subject:{subject}", self._per_subject)]
+        wanted = [Bucket(f"{'keyless' if apart else 'subject'}:{subject}", self._per_subject)]
         if key_id is not None:
             wanted.insert(0, Bucket(f"key:{key_id}", self._per_key))
         buckets = [each for each in wanted if each.size]

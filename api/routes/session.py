@@ -37,6 +37,7 @@ async def session(request: Request, doors: TheDoors) -> PageSession:
     check_own_page(request, doors.sessions.url)
     try:
         unconfirmed = await doors.cookies.whole(partial(doors.sessions.unconfirmed, held))
+        request.state.headers = await doors.cookies.whole(partial(doors.limits.take, unconfirmed.subject))
         caller = await unconfirmed.confirmed()
         name = await doors.cookies.whole(partial(doors.sessions.name, held))
     except NotAuthenticated as error:

@@ -180,6 +180,15 @@ def test_sa_06_another_token_address_or_header_is_no_way_round(client, library) 
     assert client.get("/v1/documents", headers=person("bea")).status_code == 200
 
 
+def test_sa_05_whoever_has_stolen_keys_cannot_keep_their_owner_from_taking_them_back(client, library) -> None:
+    stolen, owner = [given(library, KeyScope.QUERY) for _ in range(2)], person("sync")
+    assert {documents(client, key).status_code for key in stolen * 6} == {200, 429}
+    assert client.get("/v1/documents", headers=owner).status_code == 429
+    first, _ = client.get("/v1/keys", headers=owner).json()["keys"]
+    assert client.delete(f"/v1/keys/{first['id']}", headers=owner).status_code == 204
+    assert [client.get("/v1/keys", headers=owner).status_code for _ in range(8)][-1] == 429, "counted all the same"
+
+
 def test_sa_05_sa_07_a_loop_without_end_ends_in_a_429_and_the_next_person_is_answered(client) -> None:
     looping = [client.get("/v1/documents", headers=person("loop")).status_code for _ in range(100)]
     assert looping.count(200) in {6, 7, 8}  # six, and one more each ten seconds

@@ -445,3 +445,10 @@ def test_tv_16_a_logout_token_is_no_way_in(site: Site) -> None:
 def told(site: Site, token: str) -> int:
     reply = site.browser().post("/session/backchannel-logout", content=urlencode({"logout_token": token}), headers=FORM)
     return int(reply.status_code)
+
+
+def test_sa_06_who_is_signed_in_is_counted_also_when_the_page_asks_who_he_is(tmp_path) -> None:
+    site = Site(open_library(tmp_path, PLAN, public_name="kustos.example", requests_per_subject=4))
+    client = site.signed_in()
+    assert [client.get("/session", headers=OWN).status_code for _ in range(6)] == [200] * 4 + [429] * 2
+    site.library.kustos.close()
