@@ -78,7 +78,9 @@ class Explaining:
         if found is None and at is not None:
             found = self._records.history.document_at(document, at)
         if found is None:
-            raise NotFound(f"there is no document at {document!r}; list them with: kustos documents --as WHO")
+            raise NotFound(
+                f"there is no document at {document!r}; give its id, or its address as `kustos documents` shows it"
+            )
         return found
 
     def _then(self, subject: str, at: datetime) -> Caller:

@@ -69,6 +69,10 @@ class AdminEvent:
     path: str
 
 
+class ServiceClientRefused(NotAllowed):
+    """The service client or its secret is not one that Keycloak knows."""
+
+
 class KeycloakAccounts:
     """People, service accounts and groups of a realm, asked live."""
 
@@ -362,7 +366,10 @@ def _asked(read: Callable[[], _T]) -> _T:
     try:
         return read()
     except KeycloakAuthenticationError as error:
-        raise NotAllowed(f"Keycloak does not accept the service client: {error}") from error
+        raise ServiceClientRefused(
+            "Keycloak does not accept the service client, so nobody is admitted: see that KUSTOS_SERVICE_SECRET is "
+            "the secret that this realm has for it (docs/keycloak.md)"
+        ) from error
     except KeycloakError as error:
         if error.response_code == HTTP_FORBIDDEN:
             raise NotAllowed("the service client may not read this of the realm") from error

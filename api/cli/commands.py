@@ -229,8 +229,8 @@ def explain(document: str, who: str, at: str | None, as_json: bool) -> None:
     For operators: it tells of documents that WHO may not read, and each asking is recorded in the audit.
 
     \b
-    kustos explain file:///srv/share/plan.txt --as anna
-    kustos explain file:///srv/share/plan.txt --as anna --at 2026-05-01
+    kustos explain file://share/plan.txt --as anna
+    kustos explain file://share/plan.txt --as anna --at 2026-05-01
     \b
     Keycloak is asked what WHO holds now. The past is answered from what the catalog noted: rights of
     the source, versions, who was in which group (docs/keycloak.md).

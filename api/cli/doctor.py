@@ -15,7 +15,7 @@ from api.auth import ALGORITHMS
 from api.cli.connection import checked, operator, running_service
 from api.demo_issuer import DemoIssuer
 from api.identity import open_identity, usable_keys
-from api.keycloak import RealmReader
+from api.keycloak import RealmReader, ServiceClientRefused
 from api.realm_check import Realm, everybody, faults, read_export
 from api.sessions import open_sessions
 from ingest.bootstrap import open_pool
@@ -178,6 +178,8 @@ def _realm(settings: Settings, export: Path | None) -> Iterator[Finding]:
     elif settings.issuer:
         try:
             yield from _examined(settings, RealmReader.of(settings).realm())
+        except ServiceClientRefused as error:
+            yield Finding("realm", "wrong", str(error))
         except NotAllowed as error:
             yield Finding("realm", "note", UNCHECKED.format(reason=error))
 

@@ -194,9 +194,7 @@ class SignedIn:
         try:
             kept = Kept(**json.loads(self._file.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise NotAuthenticated(
-                f"you are not signed in at {self._issuer}; sign in with: {LOGIN} (or ask as a sample account: --as WHO)"
-            ) from None
+            raise NotAuthenticated(f"you are not signed in at {self._issuer}; sign in with: {LOGIN}") from None
         except (OSError, ValueError, TypeError) as error:
             raise NotAuthenticated(f"{self._file} cannot be read ({error}); sign in again with: {LOGIN}") from error
         if kept.issuer != self._issuer:

@@ -185,8 +185,13 @@ class AuditTrail:
 
 
 def is_person(person: str) -> ColumnElement[bool]:
-    """Condition that `audit_people` is about the person with this subject, or whose subject ends with this id."""
-    return or_(audit_people.c.subject == person, audit_people.c.subject.endswith(f":user:{person}", autoescape=True))
+    """Condition that `audit_people` is about the person with this subject, or whose subject ends with this id.
+
+    Auditors ask by either, and what they asked for is kept as it was written: the bare id is his name too.
+    """
+    identifier = person.rpartition(":user:")[2]
+    subject = audit_people.c.subject
+    return or_(subject.in_({person, identifier}), subject.endswith(f":user:{person}", autoescape=True))
 
 
 def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:

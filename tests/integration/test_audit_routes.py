@@ -210,3 +210,10 @@ def test_a_home_with_another_key_than_the_chains_releases_nothing(library, clien
     library.kustos.records.audit._checked.clear()
     refused = client.get(f"/v1/documents/{PLAN.id}", headers=ANN)
     assert (refused.status_code, "Secret" in refused.text) == (500, False)
+
+
+def test_whoever_is_forgotten_by_his_subject_is_so_as_he_was_asked_about_too(client) -> None:
+    asked(client, "what-saw", person="ann")
+    reply = client.post("/v1/audit/forget", json={"person": SUBJECT}, headers=AUDITOR)
+    assert reply.json()["days"] >= 1
+    assert "ann" not in client.app.state.kustos.records.trail.names().values()

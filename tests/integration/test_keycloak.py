@@ -468,8 +468,9 @@ def test_doctor_says_what_it_may_not_see_and_how_it_could(realm: KeycloakRealm, 
     assert finding.state == "note"
     assert "view-realm and view-clients" in finding.detail
     (wrong,) = told(realm, tmp_path, KUSTOS_SERVICE_SECRET="not-the-secret-of-this-realm")
-    assert wrong.state == "note"
+    assert wrong.state == "wrong"
     assert "does not accept the service client" in wrong.detail
+    assert "KUSTOS_SERVICE_SECRET" in wrong.detail
 
 
 def test_what_keycloak_exports_reads_like_what_was_imported(realm: KeycloakRealm, tmp_path: Path) -> None:
