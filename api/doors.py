@@ -121,9 +121,9 @@ class Doors:
             request.state.headers = self.limits.take(key.subject, key.id)
             return self.keys.unconfirmed(key, request.state.request_id)
         if self.sessions and proof.cookie:
-            unconfirmed = self.sessions.unconfirmed(proof.cookie)
-            request.state.headers = self.limits.take(unconfirmed.subject, apart=row.scope is None)
-            return unconfirmed
+            of_session = self.sessions.verified(proof.cookie)
+            request.state.headers = self.limits.take(of_session.subject, apart=row.scope is None)
+            return self.sessions.asked(proof.cookie, of_session)
         verified = self.identity.verified(proof.token)
         request.state.headers = self.limits.take(verified.subject, apart=row.scope is None)
         return self.identity.asked(verified)

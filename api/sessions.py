@@ -17,7 +17,7 @@ from functools import partial
 from threading import Event
 from urllib.parse import urlencode, urlsplit
 
-from api.auth import Identity
+from api.auth import Identity, Verified
 from api.confirmation import Questions, Unconfirmed
 from api.identity import issuer_of
 from api.loopback import is_loopback
@@ -124,8 +124,8 @@ class Sessions:
         self._store.begin(row, unused_since=now - IDLE_S, began_before=now - LONGEST_S)
         return fresh
 
-    def unconfirmed(self, cookie: str) -> Unconfirmed:
-        """Who the session stands for, from its access token as from any other.
+    def verified(self, cookie: str) -> Verified:
+        """The session's access token, renewed if it is about to end.
 
         Raises:
             NotAuthenticated: there is no such session, or it has ended, here or at the provider.
@@ -136,9 +136,21 @@ class Sessions:
         if token.subject != row.subject:
             self._store.end(row.id)
             raise NotAuthenticated("the session's tokens name another person than it began with")
+        return token
+
+    def asked(self, cookie: str, token: Verified) -> Unconfirmed:
+        """Who the session stands for, from its verified token as from any other; that is asked for when this returns.
+
+        Raises:
+            Overloaded: too many are asked for already.
+        """
         # An answer may take longer than the token lives that it began with, and then the next one counts.
         again = partial(self._questions.put, partial(self.caller, cookie))
         return Unconfirmed(token.subject, partial(token.issuer.worth.caller, token), again=again)
+
+    def unconfirmed(self, cookie: str) -> Unconfirmed:
+        """As `verified`, then `asked`."""
+        return self.asked(cookie, self.verified(cookie))
 
     def caller(self, cookie: str) -> Caller:
         """As `unconfirmed`, waiting for the answer."""

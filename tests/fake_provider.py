@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 
-from api.auth import Identity
+from api.auth import Identity, Worth
 from api.oidc import Client, challenge
 from api.sessions import Sessions
 from api.signin_tokens import LOGOUT_EVENT
@@ -77,13 +77,13 @@ class FakeProvider:
     def client(self, secret: str = SECRET) -> Client:
         return Client(BASE, CLIENT, secret, httpx.Client(transport=httpx.MockTransport(self._answer)), self.clock)
 
-    def sessions(self, store: CatalogSessions) -> Sessions:
+    def sessions(self, store: CatalogSessions, worth: Worth | None = None) -> Sessions:
         """The page's sessions at this provider."""
         return Sessions(
             url=PAGE,
             issuer=ISSUER,
             client=self.client(),
-            identity=Identity([library.issuer()], self.clock),
+            identity=Identity([library.issuer(worth=worth)], self.clock),
             store=store,
             clock=self.clock,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
@@ -10,10 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import Identity
+from api.auth import AsIssued, Identity, Verified, Worth
 from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
 from api.sealing import seal
 from api.sessions import IDLE_S, LONGEST_S, Sessions
+from rag.access.scope import Caller
 from rag.stores.catalog_schema import logout_tokens
 from rag.stores.catalog_schema import sessions as rows
 from tests import library
@@ -30,11 +33,11 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 class Site:
     """A service whose page signs people in, seen by one browser after the other."""
 
-    def __init__(self, library_: Library) -> None:
+    def __init__(self, library_: Library, worth: Worth | None = None) -> None:
         self.clock = Clock()
         self.provider = FakeProvider(self.clock)
         self.library = library_
-        self.sessions: Sessions = self.provider.sessions(self.library.kustos.records.sessions)
+        self.sessions: Sessions = self.provider.sessions(self.library.kustos.records.sessions, worth)
         identity = Identity([library.issuer()], self.clock)
         self.app = create_app(self.library.kustos, identity, None, OPERATOR, sessions=self.sessions)
 
@@ -328,6 +331,25 @@ def test_sc_09_nothing_of_a_session_is_kept_by_a_cache(site: Site) -> None:
     client = site.signed_in()
     replies = [ask(client), client.get("/session", headers=OWN), client.get("/session/login")]
     assert {each.headers["cache-control"] for each in replies} == {"no-store"}
+
+
+class Counted(AsIssued):
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def caller(self, token: Verified) -> Future[Caller]:
+        self.asked += 1
+        return super().caller(token)
+
+
+def test_who_asks_too_often_by_cookie_makes_nobody_ask_keycloak(tmp_path: Path) -> None:
+    worth, own = Counted(), open_library(tmp_path, PLAN, public_name="kustos.example", requests_per_subject=1)
+    client = Site(own, worth).signed_in()
+    assert ask(client).status_code == 200
+    asked = worth.asked
+    assert ask(client).status_code == client.get("/session", headers=OWN).status_code == 429
+    assert worth.asked == asked
+    own.kustos.close()
 
 
 def test_rc_02_a_logout_token_ends_the_session_that_it_names(site: Site) -> None:
