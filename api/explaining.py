@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from api.reports import explanation
@@ -38,11 +39,16 @@ class Explaining:
         """
         if at is not None and at > datetime.now(UTC):
             raise BadInput(f"{at.isoformat()} is still to come")
-        subject = self._subject(who, at)
-        identifier = self._identifier(document, at)
         detail = {} if at is None else {"at": at.isoformat()}
-        deed = Deed(asking.tenant, asking.subject, Act.EXPLAIN, request_id, identifier, subject, detail)
-        self._records.audit.record(deed)
+        told_of = partial(Deed, asking.tenant, asking.subject, Act.EXPLAIN, request_id, detail=detail)
+        subject = None
+        try:
+            subject = self._subject(who, at)
+            identifier = self._identifier(document, at)
+        except NotFound:  # that there is none is an answer too
+            self._records.audit.record(told_of(document, subject))
+            raise
+        self._records.audit.record(told_of(identifier, subject))
         if at is None:
             told = self._records.explainer.explain(self._subjects.caller(subject), identifier)
         else:

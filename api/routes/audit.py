@@ -69,9 +69,9 @@ def who_saw(
 ) -> dict[str, Any]:
     """People by the first time; under a pseudonym where the name is forgotten."""
     identifier = document if "/" not in document else kustos.records.status.document_at(document)
+    _told(kustos, caller, request_id, Act.AUDIT_READ, "who-saw", about=identifier or document)
     if identifier is None:
         raise NotFound(f"there is no document at {document!r}; ask by the id of one that is gone")
-    _told(kustos, caller, request_id, Act.AUDIT_READ, "who-saw", about=identifier)
     return {
         "document": identifier,
         "people": [reports.sight(each) for each in kustos.records.trail.who_saw(identifier)],

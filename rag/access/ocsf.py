@@ -76,10 +76,10 @@ def _resources(entry: Entry, names: Mapping[str, str]) -> list[dict[str, Any]]:
         {"uid": document, "type": "document", "version": version, "data": {"passages": chunks}}
         for document, version, chunks in json.loads(entry.released)
     ]
-    if entry.concerning:
-        released.append({"uid": names.get(entry.concerning, entry.concerning), "type": "person"})
     if entry.about and not released:
         released.append({"uid": entry.about, "type": "asked for"})
+    if entry.concerning:
+        released.append({"uid": names.get(entry.concerning, entry.concerning), "type": "person"})
     return released
 
 

@@ -75,6 +75,17 @@ def test_what_an_auditor_asks_is_recorded_before_it_is_answered(client) -> None:
     ]
 
 
+def test_who_asks_whether_there_is_something_is_recorded_also_if_there_is_nothing(client) -> None:
+    olga, gone = person("olga", duties=["operator"]), "file:///share/board/closure.pdf"
+    for who, document in (("ann", gone), ("nobody", PLAN.uri)):
+        ask = {"document": document, "as": who}
+        assert client.get("/v1/admin/explain", params=ask, headers=olga).status_code == 404
+    assert client.get("/v1/audit/who-saw", params={"document": gone}, headers=AUDITOR).status_code == 404
+    events = exported(client, names=True)[:3]
+    asked_for = [(each["api"]["operation"], [one["uid"] for one in each["resources"]]) for each in events]
+    assert asked_for == [("explain", [gone, SUBJECT]), ("explain", [PLAN.uri]), ("audit_read", [gone])]
+
+
 def test_an_explanation_and_a_sync_are_recorded_with_who_asked_for_them(client) -> None:
     olga = person("olga", duties=["operator"])
     ask = {"document": PLAN.id, "as": "ann"}
