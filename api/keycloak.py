@@ -28,6 +28,8 @@ MOST_GROUPS = 1_000
 """So many groups of one account are listed at a time."""
 AT_A_TIME = 4
 """Accounts that are asked about side by side while all of them are read."""
+NO_ACCOUNTS = frozenset(("", ".", "..", "count", "profile"))
+"""What has these names in the list of accounts is the list itself, what is above it, or about it."""
 _T = TypeVar("_T")
 _CERTS = re.compile(r"(https?://.+)/realms/([^/]+)/protocol/openid-connect/certs")
 
@@ -96,7 +98,7 @@ class KeycloakAccounts:
             NotAllowed: the service client may not read it.
             Unavailable: Keycloak does not answer, or not as it should.
         """
-        return _asked(lambda: _if_there(lambda: self._account(subject)))
+        return None if subject in NO_ACCOUNTS else _asked(lambda: _if_there(lambda: self._account(subject)))
 
     def groups_of(self, subject: str) -> list[Group]:
         """The groups that the account with this id is a direct member of; none if there is no such account.
@@ -104,6 +106,8 @@ class KeycloakAccounts:
         Raises:
             NotAllowed, Unavailable: as above.
         """
+        if subject in NO_ACCOUNTS:
+            return []
         part = quote(subject, safe="")
         return _asked(lambda: _if_there(lambda: self._groups_of(part)) or [])
 
@@ -374,5 +378,12 @@ def _asked(read: Callable[[], _T]) -> _T:
         if error.response_code == HTTP_FORBIDDEN:
             raise NotAllowed("the service client may not read this of the realm") from error
         raise Unavailable(f"Keycloak cannot be asked: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unavailable(f"Keycloak did not answer as it should: {error!r}") from error
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # its text may repeat what Keycloak said of people
+        raise Unavailable(f"Keycloak did not answer as it should: {type(error).__name__}") from error
+    except OSError as error:
+        raise Unavailable(f"Keycloak cannot be reached: {error!r}") from error

@@ -416,3 +416,11 @@ def test_an_operator_reads_the_directory_and_binds_a_path_anew(realm: KeycloakRe
     assert drift not in told("status", "--json")["drifts"]
     assert command_line.run("directory", "rebind", "/nirgends", **realm.environment()).returncode == 1
     realm.admin.delete_group(new)
+
+
+@pytest.mark.parametrize("who", [".", "..", "count", "profile", "../users", "%2e", "anna/../katharina", "?search=anna"])
+def test_a_name_that_is_an_address_of_keycloaks_is_nobody(subjects: Subjects, who: str) -> None:
+    with pytest.raises(NotFound):
+        subjects.subject(who)
+    with pytest.raises(NotAuthenticated):
+        subjects.caller(principals.user(QUALIFIER, who))
