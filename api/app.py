@@ -103,6 +103,7 @@ def create_app(
     )
     row_of("GET", OPENAPI)
     known = subjects or open_subjects(settings, demo_issuer, identity, None)
+    app.state.subjects = known
     app.state.kustos = kustos
     app.state.doors = Doors(
         tenant=settings.tenant,

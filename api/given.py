@@ -10,6 +10,7 @@ from api.confirmation import Unconfirmed
 from api.doors import Doors
 from api.explaining import Explaining
 from api.slow_work import SlowWork
+from api.subjects import Subjects
 from ingest.bootstrap import Ingesting
 from ingest.pages import PageImages
 from rag.access.scope import Caller
@@ -56,11 +57,16 @@ def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 
+def _subjects(request: Request) -> Subjects:
+    return cast(Subjects, request.app.state.subjects)
+
+
 TheKustos = Annotated[Kustos, Depends(_kustos)]
 TheDoors = Annotated[Doors, Depends(_doors)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 TheUnconfirmed = Annotated[Unconfirmed, Depends(_unconfirmed)]
 TheExplaining = Annotated[Explaining, Depends(_explaining)]
+TheSubjects = Annotated[Subjects, Depends(_subjects)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
 TheAnswers = Annotated[SlowWork, Depends(_answers)]

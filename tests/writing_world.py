@@ -57,6 +57,7 @@ class World:
     crash_at: int = 0
     decided_by: str = "a parser"
     read_by: str = "a parser"
+    readers: int = 2
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -70,6 +71,7 @@ class World:
             self._watched(self.index),
             embedder=self._watched(self.embedder),
             lexical=WordEncoder(),
+            readers=self.readers,
             reader=DocumentReader(
                 TENANT,
                 parse_lines,

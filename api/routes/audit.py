@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api import reports
 from api.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheKustos
+from api.given import RequestId, TheCaller, TheKustos, TheSubjects
+from api.subjects import Subjects
 from rag.access import ocsf
 from rag.access.audit import Act, Deed
 from rag.access.audit_chain import Mark
@@ -81,15 +82,22 @@ def who_saw(
 @router.get("/v1/audit/what-saw", summary="What a person was shown")
 def what_saw(
     kustos: TheKustos,
+    subjects: TheSubjects,
     caller: TheCaller,
     request_id: RequestId,
     person: Annotated[
-        str, Query(min_length=1, max_length=400, pattern=WRITABLE, description="Subject, or id at the provider.")
+        str,
+        Query(min_length=1, max_length=400, pattern=WRITABLE, description="Subject, id at the provider, or user name."),
     ],
 ) -> dict[str, Any]:
     """Documents by the first time, as far back as the person's name is kept. No titles: auditors read no documents."""
-    _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw", concerning=person)
-    return {"person": person, "documents": [reports.sight(each) for each in kustos.records.trail.what_saw(person)]}
+    try:
+        subject = _subject(kustos, subjects, person)
+    except NotFound:
+        _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw")
+        raise
+    _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw", concerning=subject)
+    return {"person": subject, "documents": [reports.sight(each) for each in kustos.records.trail.what_saw(subject)]}
 
 
 @router.get("/v1/audit/events", summary="Records as OCSF events")
@@ -127,9 +135,29 @@ def prune(body: PruneRequest, kustos: TheKustos, caller: TheCaller, request_id: 
 
 
 @router.post("/v1/audit/forget", summary="Forget a person's name")
-def forget(body: ForgetRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> dict[str, int]:
+def forget(
+    body: ForgetRequest, kustos: TheKustos, subjects: TheSubjects, caller: TheCaller, request_id: RequestId
+) -> dict[str, int]:
     """What he did stays in the chain, under pseudonyms that nobody can resolve any more."""
-    return {"days": kustos.records.keeping.forget(body.person, By(caller.subject, request_id))}
+    person = _subject(kustos, subjects, body.person)
+    return {"days": kustos.records.keeping.forget(person, By(caller.subject, request_id))}
+
+
+def _subject(kustos: Kustos, subjects: Subjects, person: str) -> str:
+    """The person as the audit has him. Who is gone at the provider is known by his id, as far as he is kept.
+
+    Raises:
+        NotFound: nobody of that id is in the audit, and nobody of that user name at the provider.
+    """
+    if ":" in person or kustos.records.trail.knows(person):
+        return person
+    try:
+        return subjects.subject(person)
+    except NotFound as error:
+        raise NotFound(
+            f"nobody of the id {person!r} is in the audit, and there is no account of that user name; "
+            "for somebody whose account is gone give the id or the subject (kc:REALM:user:ID)"
+        ) from error
 
 
 def _told(

@@ -120,6 +120,12 @@ class AuditTrail:
         statement = self._sights().where(audit.c.released.contains(document, autoescape=True))
         return self._seen(statement, lambda sight: sight.document == document)
 
+    def knows(self, person: str) -> bool:
+        """Whether somebody with this subject, or this id at the identity provider, is in the audit by name."""
+        statement = select(audit_people.c.person).where(audit_people.c.tenant == self._tenant, is_person(person))
+        with self._catalog.reading() as connection:
+            return connection.execute(statement.limit(1)).first() is not None
+
     def what_saw(self, person: str) -> list[Sight]:
         """Every document of which the person was shown something, as far as his name is not forgotten.
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rag.access.audit_chain import Entry, Seal
-from tests.library import OPERATOR, SALES, Library, Written, open_library, person
+from tests.library import OPERATOR, SALES, Library, NamedSubjects, Written, open_library, person
 
 PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}), title="Secret")
 ANN, AUDITOR = person("ann", groups=["/sales"]), person("aud", duties=["auditor"])
@@ -50,7 +50,25 @@ def test_who_saw_what_is_answered_from_what_was_released(client) -> None:
     assert asked(client, "who-saw", document=PLAN.uri)["people"] == [seen]
     (same,) = asked(client, "what-saw", person=SUBJECT)["documents"]
     assert same == seen == asked(client, "what-saw", person="ann")["documents"][0]
-    assert asked(client, "what-saw", person="%")["documents"] == []
+    assert client.get("/v1/audit/what-saw", params={"person": "%"}, headers=AUDITOR).status_code == 404
+
+
+class AccountOfAnn(NamedSubjects):
+    """One account, with the user name `anna`."""
+
+    def subject(self, who: str) -> str:
+        return SUBJECT if who == "anna" else super().subject(who)
+
+
+def test_people_are_asked_about_and_forgotten_by_their_user_name_too(library) -> None:
+    client = TestClient(library.app(subjects=AccountOfAnn({})), base_url="http://127.0.0.1")
+    client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
+    (seen,) = asked(client, "what-saw", person="anna")["documents"]
+    assert seen["times"] == 1
+    forgotten = client.post("/v1/audit/forget", json={"person": "anna"}, headers=AUDITOR)
+    assert forgotten.json() == {"days": 1}
+    assert asked(client, "what-saw", person="anna")["documents"] == []
+    assert client.post("/v1/audit/forget", json={"person": "nobody"}, headers=AUDITOR).status_code == 404
 
 
 def test_rm_15_an_auditor_learns_no_title_address_or_text(client) -> None:

@@ -18,7 +18,7 @@ from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, user
 from rag.access.scope import AccessScope, Caller
 from rag.documents import Candidate, Chunk, Document, Position, Question
 from rag.errors import BadFilter, NotFound, StoreUnavailable
-from rag.ports import Governed, GoverningPlace, Stored, Vectors
+from rag.ports import Governed, GoverningPlace, Stored
 from rag.retrieval import DEPTH, Mode, Request, Retrieval
 from rag.stores.legs import Hit, LegQuery, candidates
 from tests.fakes import GermanOrEnglish, MemoryAudit, WordEmbedder, WordEncoder
@@ -153,13 +153,6 @@ class FullDisk:
         raise StoreUnavailable("the audit log cannot be written: no space left on device")
 
 
-class Unneeded(WordEmbedder):
-    """An embedder that nobody should ask."""
-
-    def embed_question(self, text: str) -> Vectors:
-        raise AssertionError("a question was embedded for a caller who may read nothing")
-
-
 @dataclass
 class World:
     catalog: Catalog = field(default_factory=Catalog)
@@ -206,7 +199,7 @@ def caller(*principals: Principal, tenant: str = TENANT) -> Caller:
 @pytest.mark.parametrize("mode", Mode)
 def test_fb_02_a_caller_without_principals_gets_nothing_and_no_query_is_sent(world: World, mode: Mode) -> None:
     world.add("open", "p", Acl.of({EVERYONE_IN_TENANT}))
-    retrieval = Retrieval(world.gate, Unneeded(), WordEncoder(), GermanOrEnglish(), covers=lambda _: True)
+    retrieval = Retrieval(world.gate, WordEmbedder(), WordEncoder(), GermanOrEnglish(), covers=lambda _: True)
     assert retrieval.search(caller(), Request("what?", mode=mode), SEARCH) == []
     assert world.index.asked == []
     assert [(each.outcome, each.released) for each in world.audit.records] == [(Outcome.NO_PRINCIPALS, ())]

@@ -322,6 +322,7 @@ def test_ft_04_a_model_that_goes_down_between_two_documents_is_down_and_no_docum
 ) -> None:
     world.source.write("a", "poison")
     world.source.write("b", "one\ntwo")
+    world.readers = 1  # so that "a" comes first
     world.embedder.cannot, world.embedder.fails_after = "poison", 2  # the probe after the batch, and the one after "a"
     with pytest.raises(ModelUnavailable, match="does not answer"):
         world.sync()
@@ -691,7 +692,7 @@ def test_ft_11_what_is_left_unread_is_told_until_it_is_read(world: World) -> Non
 
 def test_in_04_one_item_with_all_that_is_inside_it_has_a_limit_of_time(world: World) -> None:
     hours = iter(range(0, 9_999, 600))  # seconds that the clock shows, one file each
-    world.clock = lambda: float(next(hours))
+    world.clock, world.readers = lambda: float(next(hours)), 1  # which one alone looks at
     world.source.write("zip", "\n".join(attached(f"{number}", "text") for number in range(9)))
     world.source.write("zip2", "small")
     report = world.sync()
