@@ -172,6 +172,8 @@ class CatalogWriter:
             note_places(connection, [*new, *({**each, "id": each["identifier"]} for each in different)])
             if new or changed:
                 self._grow_rights(connection)
+                synced = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
+                connection.execute(update(cursors).where(synced).values(applied=""))  # the next sync sets them right
             self._enqueue(connection, TaskKind.REPERMIT, *([each] for each in changed))
         return len(changed)
 

@@ -94,6 +94,15 @@ def test_a_listing_that_left_no_work_is_not_compared_document_by_document_again(
     assert world.sync().written == 1
 
 
+def test_rc_01_rights_that_were_changed_between_two_syncs_are_the_sources_again_after_the_next(world: World) -> None:
+    world.source.write("a", "eins")
+    world.source.rights["p"] = FOR_ANN
+    world.sync()
+    world.writer.set_places(SOURCE, [Place("p", FOR_BOB, "changed by hand")])
+    assert world.sync().rights_changed == 1
+    assert world.writer.places(SOURCE)["p"] == FOR_ANN
+
+
 def test_after_an_edit_only_chunks_that_are_new_are_embedded(world: World) -> None:
     world.source.write("a.txt", "one\ntwo\nthree\ntwo")
     world.sync()
