@@ -28,6 +28,7 @@ from rag.errors import (
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_status import CatalogStatus
+from rag.stores.catalog_writing import Place
 from tests.memory_source import SOURCE, UNREADABLE, MemorySource, attached
 from tests.writing_world import TENANT, Crash, World
 
