@@ -8,15 +8,13 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from api.access_table import row_of
-from api.auth import Identity
-from api.demo_issuer import DemoIssuer
-from api.doors import Doors
+from api.admission.doors import Doors
+from api.admission.keys import ApiKeys
+from api.admission.limits import Failures, RequestLimits
+from api.admission.local_operator import LocalOperator
+from api.admission.subjects import Subjects, open_subjects
 from api.errors import add_error_handlers
 from api.explaining import Explaining
-from api.identity import check_demo
-from api.keys import ApiKeys
-from api.limits import Failures, RequestLimits
-from api.local_operator import LocalOperator
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
 from api.routes import (
@@ -34,9 +32,11 @@ from api.routes import (
     search,
     session,
 )
-from api.sessions import Sessions
+from api.sign_in.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
-from api.subjects import Subjects, open_subjects
+from api.tokens.auth import Identity
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import check_demo
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
 from rag.machine import processors
@@ -79,7 +79,7 @@ def create_app(
     sessions: Sessions | None = None,
     subjects: Subjects | None = None,
 ) -> FastAPI:
-    """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.identity`).
+    """The service over an open Kustos. `identity` must know the demo's issuer if there is one (`api.tokens.issuers`).
 
     `ingesting` is for who wants to stop a sync; there is one in any case. Without `sessions` nobody signs in at
     the page, and without `subjects` only sample accounts are known without their token.

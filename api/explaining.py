@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from api.admission.subjects import Subjects
 from api.reports import explanation
-from api.subjects import Subjects
 from rag.access import principals
 from rag.access.audit import Act, Deed
 from rag.access.explain import PastExplainer

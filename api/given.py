@@ -6,11 +6,11 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from api.confirmation import Unconfirmed
-from api.doors import Doors
+from api.admission.doors import Doors
+from api.admission.subjects import Subjects
 from api.explaining import Explaining
 from api.slow_work import SlowWork
-from api.subjects import Subjects
+from api.tokens.confirmation import Unconfirmed
 from ingest.bootstrap import Ingesting
 from ingest.pages import PageImages
 from rag.access.scope import Caller

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.key_issue import LIFETIME_DAYS, MOST_DAYS
+from api.admission.key_issue import LIFETIME_DAYS, MOST_DAYS
 from rag.documents import Document, Passage
 from rag.retrieval import MAX_PASSAGES, MAX_QUESTION_CHARACTERS
 

@@ -10,17 +10,17 @@ from functools import partial
 from fastapi import FastAPI
 
 from api import logs
+from api.admission.local_operator import LocalOperator
+from api.admission.subjects import open_subjects
 from api.app import create_app
-from api.auth import Identity
-from api.demo_issuer import DemoIssuer
-from api.identity import open_identity
-from api.local_operator import LocalOperator
-from api.memberships import open_memberships
-from api.realm_sync import open_sync
-from api.realm_watch import RealmWatch
+from api.keycloak_realm.memberships import open_memberships
+from api.keycloak_realm.sync import open_sync
+from api.keycloak_realm.watch import RealmWatch
 from api.server import listen, run_on
-from api.sessions import open_sessions
-from api.subjects import open_subjects
+from api.sign_in.sessions import open_sessions
+from api.tokens.auth import Identity
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import open_identity
 from api.upkeep import every_day, keep
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 
-from api.auth import Identity, Worth
-from api.oidc import Client, challenge
-from api.sessions import Sessions
-from api.signin_tokens import LOGOUT_EVENT
+from api.sign_in.id_and_logout_tokens import LOGOUT_EVENT
+from api.sign_in.oidc import Client, challenge
+from api.sign_in.sessions import Sessions
+from api.tokens.auth import Identity, Worth
 from rag.stores.catalog_sessions import CatalogSessions
 from tests import library
 from tests.library import ISSUER, KID, signing_key

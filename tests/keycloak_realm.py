@@ -16,8 +16,8 @@ from typing import Any
 
 from keycloak import KeycloakAdmin, KeycloakOpenID
 
-from api.auth import Identity
-from api.identity import open_identity
+from api.tokens.auth import Identity
+from api.tokens.issuers import open_identity
 from rag.settings import Settings
 from tests.services.keycloak import Server
 

@@ -19,13 +19,13 @@ from fastapi import FastAPI
 from jwt.algorithms import RSAAlgorithm
 
 from api.access_table import Row
+from api.admission.local_operator import LocalOperator
+from api.admission.subjects import Subjects
 from api.app import create_app
-from api.auth import AsIssued, Identity, Issuer, Worth
-from api.demo_issuer import DemoIssuer
-from api.jwks import StaticKeys
-from api.local_operator import LocalOperator
-from api.sessions import Sessions
-from api.subjects import Subjects
+from api.sign_in.sessions import Sessions
+from api.tokens.auth import AsIssued, Identity, Issuer, Worth
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.jwks import StaticKeys
 from rag.access import principals
 from rag.access.acl import Acl
 from rag.access.break_glass import NO_GRANTS

@@ -1,11 +1,11 @@
-"""A realm in memory: people, groups and the events of its administrators, as `api.keycloak` would tell of them."""
+"""A realm in memory: people, groups and the events of its administrators, as `api.keycloak_realm.administration` would tell of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from api.keycloak import Account, AdminEvent
+from api.keycloak_realm.administration import Account, AdminEvent
 from rag.access.groups import Group
 from rag.errors import Unavailable
 

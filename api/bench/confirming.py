@@ -15,12 +15,12 @@ import httpx
 import numpy as np
 
 from api.app import create_app
-from api.auth import AsIssued, Identity, Issuer
 from api.cli.connection import privately
 from api.cli.revocation import REALM_FILE
-from api.identity import issuer_of
-from api.memberships import open_memberships
-from api.trial_realm import Administrator, trial_realm
+from api.keycloak_realm.memberships import open_memberships
+from api.keycloak_realm.trial_realm import Administrator, trial_realm
+from api.tokens.auth import AsIssued, Identity, Issuer
+from api.tokens.issuers import issuer_of
 from eval.bench.__main__ import write_documents
 from eval.bench.figures import Figure, percentile, plain, within
 from eval.bench.synthetic import FOLDERS, SEED, SOURCE, TENANT, company

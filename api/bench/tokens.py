@@ -16,8 +16,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from api.auth import AsIssued, Identity, Issuer
-from api.jwks import MAX_AGE_S, HttpKeys
+from api.tokens.auth import AsIssued, Identity, Issuer
+from api.tokens.jwks import MAX_AGE_S, HttpKeys
 from eval.bench.figures import Figure, at_most, percentile
 from rag.settings import Settings
 

@@ -11,7 +11,7 @@ from api.cli.installation import AS, JSON, asked, installed, moment, settings
 from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
-    from api.oidc import Device
+    from api.sign_in.oidc import Device
 
 AS_SAMPLE = click.option("--as", "who", required=True, metavar="WHO", help="Sample account of the demo.")
 

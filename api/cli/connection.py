@@ -28,11 +28,11 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from api.admission.local_operator import LocalOperator
 from api.cli.signed_in import SignedIn
-from api.demo_issuer import DemoIssuer
-from api.local_operator import LocalOperator
 from api.loopback import is_loopback
 from api.service import open_service
+from api.tokens.demo_issuer import DemoIssuer
 from rag.errors import BadInput, KustosError, Misconfigured, NotAuthenticated, NotFound, Unavailable
 from rag.settings import Settings
 

@@ -14,8 +14,8 @@ from api.cli import ingesting
 from api.cli.asking import Told, ask, citation_line
 from api.cli.connection import connect
 from api.cli.output import err, note, out, plain
-from api.demo_issuer import DemoIssuer
-from api.identity import check_demo
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import check_demo
 from rag.bootstrap import open_records
 from rag.errors import BadInput, Misconfigured
 from rag.settings import Settings

@@ -33,7 +33,7 @@ def sync(full: bool, as_json: bool) -> None:
     """Bring the directory up to date now."""
     from dataclasses import asdict
 
-    from api.realm_sync import open_sync
+    from api.keycloak_realm.sync import open_sync
     from rag.bootstrap import open_records
 
     base = installed()
@@ -74,8 +74,8 @@ def rebind(path: str) -> None:
     """
     from uuid import uuid4
 
-    from api.local_operator import LOCAL_OPERATOR
-    from api.realm_sync import open_sync
+    from api.admission.local_operator import LOCAL_OPERATOR
+    from api.keycloak_realm.sync import open_sync
     from rag.access.audit import Act, Deed
     from rag.bootstrap import open_records
 

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from api.auth import ALGORITHMS
 from api.cli.connection import checked, operator, running_service
-from api.demo_issuer import DemoIssuer
-from api.identity import open_identity, usable_keys
-from api.keycloak import RealmReader, ServiceClientRefused
-from api.realm_check import Realm, everybody, faults, read_export
-from api.sessions import open_sessions
+from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
+from api.keycloak_realm.check import Realm, everybody, faults, read_export
+from api.sign_in.sessions import open_sessions
+from api.tokens.auth import ALGORITHMS
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import open_identity, usable_keys
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError, NotAllowed

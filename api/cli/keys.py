@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from api import key_issue
-from api.demo_issuer import DemoIssuer
-from api.identity import open_identity
-from api.local_operator import LOCAL_OPERATOR
-from api.memberships import open_memberships
-from api.subjects import Subjects, open_subjects
+from api.admission import key_issue
+from api.admission.local_operator import LOCAL_OPERATOR
+from api.admission.subjects import Subjects, open_subjects
+from api.keycloak_realm.memberships import open_memberships
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import open_identity
 from rag.access.api_keys import PREFIX, KeyScope
 from rag.bootstrap import Records, open_records
 from rag.errors import BadInput

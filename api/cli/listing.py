@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 from api import reports
+from api.admission.local_operator import LOCAL_OPERATOR
+from api.admission.subjects import open_subjects
 from api.cli.connection import checked, proof, reach
-from api.demo_issuer import DemoIssuer
 from api.explaining import Explaining
-from api.identity import open_identity
-from api.local_operator import LOCAL_OPERATOR
-from api.memberships import open_memberships
-from api.subjects import open_subjects
+from api.keycloak_realm.memberships import open_memberships
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import open_identity
 from rag.access.audit_chain import Mark, Verdict
 from rag.access.scope import Caller
 from rag.bootstrap import open_records

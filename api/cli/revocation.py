@@ -17,7 +17,7 @@ from rag.access import principals
 if TYPE_CHECKING:
     import httpx
 
-    from api.trial_realm import Person, TrialRealm
+    from api.keycloak_realm.trial_realm import Person, TrialRealm
     from eval.revocation import Bound, Removal
     from rag.bootstrap import Records
     from rag.settings import Settings
@@ -87,7 +87,7 @@ def revocation(  # noqa: PLR0913  one parameter for each option
     composite role, the key that signed his token, the session and the account. It measures from when the removal
     has returned until the first request that obeys is answered. Both are removed afterwards.
     """
-    from api.trial_realm import Administrator, trial_realm
+    from api.keycloak_realm.trial_realm import Administrator, trial_realm
     from eval.revocation import circumstances, table, write
 
     with (
@@ -157,7 +157,7 @@ class _Trial:
 
     def begin(self) -> None:
         """Takes the documents in: one for each kind, and one for each person."""
-        from api.trial_realm import GROUP, PART, ROLE, STAFF
+        from api.keycloak_realm.trial_realm import GROUP, PART, ROLE, STAFF
 
         for folder, allow in {
             "group": f"{{group: /{GROUP}}}", "role": f"{{role: {ROLE}}}", "part": f"{{role: {PART}}}",
@@ -208,7 +208,7 @@ class _Trial:
         return {"Authorization": f"Bearer {self._tokens[what, at]}"}
 
     def _key(self, at: int) -> str:
-        from api.key_issue import issue
+        from api.admission.key_issue import issue
         from rag.access.api_keys import KeyScope
 
         subject = principals.user(self._settings.realm, self._people[at].id)
@@ -217,7 +217,7 @@ class _Trial:
         return made.text
 
     def _revoke(self, at: int) -> None:
-        from api.key_issue import revoke
+        from api.admission.key_issue import revoke
 
         revoke(self._records, self._keys[at], by=SOURCE)
 

@@ -21,7 +21,7 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from api.loopback import is_loopback
-from api.oidc import Client, Device, Refused, Tokens, challenge
+from api.sign_in.oidc import Client, Device, Refused, Tokens, challenge
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.private_files import replace_private
 from rag.settings import Settings

@@ -16,9 +16,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api import reports
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
+from api.admission.subjects import Subjects
 from api.given import RequestId, TheCaller, TheKustos, TheSubjects
-from api.subjects import Subjects
 from rag.access import ocsf
 from rag.access.audit import Act, Deed
 from rag.access.audit_chain import Mark

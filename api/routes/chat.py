@@ -21,11 +21,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Send
 
 from api import openai_chat
-from api.confirmation import Unconfirmed
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
 from api.given import RequestId, TheAnswers, TheKustos, TheUnconfirmed
 from api.openai_chat import ChatRequest, Head
+from api.tokens.confirmation import Unconfirmed
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.answering import Answer

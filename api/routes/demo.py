@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
-from api.demo_issuer import TOKEN_LIFETIME_S, DemoIssuer
-from api.doors import Doors, GuardedRoute
+from api.admission.doors import Doors, GuardedRoute
 from api.given import TheDoors
 from api.schemas import SampleAccount, SampleAccounts, SignInReply, SignInRequest
+from api.tokens.demo_issuer import TOKEN_LIFETIME_S, DemoIssuer
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

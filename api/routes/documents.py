@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages
 from api.schemas import DocumentList, DocumentReply, PassageInContext, PassageReply
 from rag.access.audit import Action, Purpose

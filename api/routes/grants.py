@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import reports
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheKustos
 from rag.access.break_glass import MOST_PRINCIPALS
 from rag.bootstrap import Kustos

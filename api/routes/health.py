@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.given import TheKustos
 from api.schemas import Health
 

@@ -17,9 +17,9 @@ from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
+from api.admission.local_operator import LOCAL_OPERATOR
 from api.given import RequestId, TheCaller, TheIngesting, TheKustos
-from api.local_operator import LOCAL_OPERATOR
 from ingest.bootstrap import filesystem_source
 from rag.access.audit import Act, Deed
 from rag.access.scope import Caller

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api import key_issue
 from api.access_table import Duty
-from api.doors import GuardedRoute
+from api.admission import key_issue
+from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheDoors, TheKustos
 from api.schemas import KeyList, KeyReply, KeyRequest, NewKeyReply
 from rag.access.api_keys import KeyScope

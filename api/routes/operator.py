@@ -1,4 +1,4 @@
-"""Routes for operators, by their duty or this machine's key (`api.local_operator`). None of them releases a passage.
+"""Routes for operators, by their duty or this machine's key (`api.admission`). None of them releases a passage.
 
 What else a command must ask of a running service, because the index belongs to one process, goes here: one route, and
 one row with the operator's duty in `api.access_table`.
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from api import reports
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheExplaining, TheKustos
 from rag.errors import NotAuthenticated, NotFound
 

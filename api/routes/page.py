@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 

@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
-from api.doors import GuardedRoute
+from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheKustos, TheUnconfirmed
 from api.schemas import FoundPassage, SearchReply, SearchRequest
 from rag.access.audit import Action, Purpose

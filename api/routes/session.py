@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
-from api.auth import MAX_TOKEN_BYTES
-from api.doors import Doors, GuardedRoute
+from api.admission.doors import Doors, GuardedRoute
 from api.given import TheDoors
 from api.loopback import is_loopback
-from api.oidc import Refused
-from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE, check_own_page, cookie, drop_cookie, set_cookie
 from api.schemas import PagePerson, PageSession, SignOutReply
-from api.sessions import Sessions
+from api.sign_in.oidc import Refused
+from api.sign_in.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE, check_own_page, cookie, drop_cookie, set_cookie
+from api.sign_in.sessions import Sessions
+from api.tokens.auth import MAX_TOKEN_BYTES
 from rag.errors import BadInput, NotAuthenticated, Unavailable
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.demo_issuer import DemoIssuer
+from api.tokens.demo_issuer import DemoIssuer
 from rag.access.principals import EVERYONE_IN_TENANT, group
 from tests.browser.chromium import NO_CHROMIUM, Page, chromium, chromium_binary
 from tests.integration.serving import served

@@ -16,15 +16,15 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from api.demo_issuer import DemoIssuer
+from api.admission.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.errors import RETRY_AFTER_S
-from api.identity import CERTS, issuer_of, open_identity
-from api.local_operator import KEY_FILE, SERVICE_FILE, LocalOperator
 from api.middleware import MAX_BODY_BYTES
 from api.openai_chat import Head
 from api.routes import chat as chat_route
 from api.server import listen
 from api.slow_work import SlowWork
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import CERTS, issuer_of, open_identity
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, group
 from rag.errors import Misconfigured, NotAuthenticated, StoreUnavailable

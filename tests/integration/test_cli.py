@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from api.local_operator import LocalOperator
+from api.admission.local_operator import LocalOperator
 from tests.integration.conftest import ROOT, CommandLine
 
 ASKED = yaml.safe_load((ROOT / "examples" / "questions.yaml").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from api.cli.commands import kustos
 from api.cli.signed_in import EARLY_S, SignedIn
-from api.oidc import Client, Device
+from api.sign_in.oidc import Client, Device
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from tests.integration.conftest import ROOT
 from tests.integration.test_page_sign_in import Site, site_of

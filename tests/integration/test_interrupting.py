@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from api.admission.local_operator import LocalOperator
 from api.cli.ingesting import INTERRUPTED
-from api.local_operator import LocalOperator
 from rag.bootstrap import open_records
 from rag.settings import Settings
 from tests.integration.conftest import MODEL, NO_MODEL, ROOT, CommandLine

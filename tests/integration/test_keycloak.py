@@ -23,8 +23,8 @@ import jwt
 import pytest
 from keycloak import KeycloakError
 
-from api.auth import Identity
 from api.cli.doctor import Finding, examine
+from api.tokens.auth import Identity
 from rag.access import principals
 from rag.errors import NotAuthenticated
 from tests.integration.conftest import MODEL, NO_MODEL, ROOT, CommandLine

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from api.auth import Identity
+from api.admission.subjects import Subjects, open_subjects
 from api.explaining import Explaining
-from api.identity import open_identity
-from api.keycloak import KeycloakAccounts
-from api.memberships import Memberships, open_memberships
-from api.realm_sync import RealmSync, Synced, open_sync
-from api.subjects import Subjects, open_subjects
+from api.keycloak_realm.administration import KeycloakAccounts
+from api.keycloak_realm.memberships import Memberships, open_memberships
+from api.keycloak_realm.sync import RealmSync, Synced, open_sync
+from api.tokens.auth import Identity
+from api.tokens.issuers import open_identity
 from rag.access import principals
 from rag.access.acl import Acl
 from rag.access.directory import Directory

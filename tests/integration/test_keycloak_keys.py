@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 from fastapi.testclient import TestClient
 
-from api.identity import open_identity
-from api.key_issue import issue
-from api.memberships import open_memberships
-from api.subjects import Subjects, open_subjects
+from api.admission.key_issue import issue
+from api.admission.subjects import Subjects, open_subjects
+from api.keycloak_realm.memberships import open_memberships
+from api.tokens.issuers import open_identity
 from rag.access import principals
 from rag.access.api_keys import KeyScope
 from tests.keycloak_realm import QUALIFIER, KeycloakRealm

@@ -6,7 +6,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from api.key_issue import issue
+from api.admission.key_issue import issue
 from rag.access import principals
 from rag.access.api_keys import KeyScope
 from rag.answering import REFUSALS

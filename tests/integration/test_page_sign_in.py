@@ -15,8 +15,8 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.cli.doctor import examine
-from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
-from api.sessions import EARLY_S, open_sessions
+from api.sign_in.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
+from api.sign_in.sessions import EARLY_S, open_sessions
 from rag.access import principals
 from tests.integration.serving import served_at
 from tests.integration.test_keycloak import page_at

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from api.auth import Identity
-from api.identity import open_identity
+from api.tokens.auth import Identity
+from api.tokens.issuers import open_identity
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.access.scope import Caller

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from starlette.routing import Route
 
 from api.access_table import TABLE, Duty
+from api.admission.doors import GuardedRoute
 from api.app import OPENAPI
-from api.demo_issuer import DemoIssuer
-from api.doors import GuardedRoute
+from api.tokens.demo_issuer import DemoIssuer
 from tests.library import SALES, Written, address, open_library, person, token
 
 PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}))

@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import logs
-from api.key_issue import MOST_KEYS, issue
-from api.local_operator import LOCAL_OPERATOR
+from api.admission.key_issue import MOST_KEYS, issue
+from api.admission.local_operator import LOCAL_OPERATOR
 from rag.access import principals
 from rag.access.api_keys import ApiKey, KeyScope, digest, mint
 from rag.access.audit import Act

@@ -16,11 +16,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.access_table import TABLE, Duty, Row
-from api.auth import Identity
-from api.oidc import Client, Tokens
-from api.page_guard import PAGE_HEADER, SESSION_COOKIE
-from api.sealing import named
-from api.sessions import Sessions
+from api.sign_in.oidc import Client, Tokens
+from api.sign_in.page_guard import PAGE_HEADER, SESSION_COOKIE
+from api.sign_in.sealing import named
+from api.sign_in.sessions import Sessions
+from api.tokens.auth import Identity
 from rag.access import principals
 from rag.access.api_keys import ApiKey, KeyScope, digest, mint
 from rag.stores.catalog_keys import CatalogKeys

@@ -13,9 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.access_table import TABLE, Duty, Row
-from api.auth import AskedOfKeycloak
-from api.freshness import Freshness
-from api.introspection import Introspection
+from api.tokens.auth import AskedOfKeycloak
+from api.tokens.freshness import Freshness
+from api.tokens.introspection import Introspection
 from tests.fake_keycloak import CLIENT, SECRET, FakeKeycloak, fake_keycloak, say
 from tests.integration.serving import served
 from tests.library import SALES, Library, Written, open_library, person

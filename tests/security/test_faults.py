@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from api.auth import LEEWAY_S, Identity
+from api.tokens.auth import LEEWAY_S, Identity
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import NotAuthenticated, StoreUnavailable

@@ -12,10 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import AsIssued, Identity, Verified, Worth
-from api.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
-from api.sealing import seal
-from api.sessions import IDLE_S, LONGEST_S, Sessions
+from api.sign_in.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
+from api.sign_in.sealing import seal
+from api.sign_in.sessions import IDLE_S, LONGEST_S, Sessions
+from api.tokens.auth import AsIssued, Identity, Verified, Worth
 from rag.access.scope import Caller
 from rag.stores.catalog_schema import logout_tokens
 from rag.stores.catalog_schema import sessions as rows

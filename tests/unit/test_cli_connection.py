@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.admission.local_operator import LocalOperator
 from api.cli import connection
 from api.cli.doctor import Finding, examine
 from api.cli.ingesting import sync
-from api.local_operator import LocalOperator
 from api.routes.ingest import HEARTBEAT_S
 from rag.errors import Unavailable
 from rag.settings import Settings

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from api.admission.local_operator import LocalOperator
 from api.cli.commands import kustos
-from api.local_operator import LocalOperator
 from ingest.parsers.options import OCR_ENGINES, PDF_READERS
 from rag.errors import Misconfigured
 from rag.settings import CHOICES, RANGES, Settings

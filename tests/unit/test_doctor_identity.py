@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from api.auth import usable
 from api.cli.doctor import Finding, examine
-from api.demo_issuer import DemoIssuer
-from api.identity import CERTS
+from api.tokens.auth import usable
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import CERTS
 from rag.settings import Settings
 from tests.library import jwk, signing_key
 

@@ -10,8 +10,8 @@ from threading import Event
 
 import pytest
 
-from api.confirmation import AT_A_TIME, MOST_WAITING, Questions, Unconfirmed
-from api.freshness import MOST_PRINCIPALS, Freshness, Standing
+from api.tokens.confirmation import AT_A_TIME, MOST_WAITING, Questions, Unconfirmed
+from api.tokens.freshness import MOST_PRINCIPALS, Freshness, Standing
 from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.errors import NotAuthenticated, Overloaded, Unavailable

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from api.auth import SAME, AskedOfKeycloak, Identity
-from api.freshness import Freshness
-from api.introspection import MAX_BYTES, Introspection
+from api.tokens.auth import SAME, AskedOfKeycloak, Identity
+from api.tokens.freshness import Freshness
+from api.tokens.introspection import MAX_BYTES, Introspection
 from rag.access import principals
 from rag.errors import NotAuthenticated, Unavailable
 from tests import library

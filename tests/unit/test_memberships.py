@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.memberships import Memberships
+from api.keycloak_realm.memberships import Memberships
 from rag.access.directory import Directory
 from rag.access.groups import Group
 from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, group_by_id, user

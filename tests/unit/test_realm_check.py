@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from api.cli.doctor import Finding, examine
-from api.keycloak import RealmReader
-from api.realm_check import PROFILE, Fault, everybody, faults, read_export
+from api.keycloak_realm.administration import RealmReader
+from api.keycloak_realm.check import PROFILE, Fault, everybody, faults, read_export
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT, Principal
 from rag.bootstrap import open_records

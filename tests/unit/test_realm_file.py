@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.realm_check import everybody, faults
+from api.keycloak_realm.check import everybody, faults
 from tests.keycloak_realm import CLIENTS, QUALIFIER, REALM_FILE
 
 TEXT = REALM_FILE.read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.keycloak import AdminEvent
-from api.realm_sync import FULL_EVERY, FULL_WITHOUT_EVENTS, Names, RealmSync, work_of
-from api.realm_watch import RealmWatch
+from api.keycloak_realm.administration import AdminEvent
+from api.keycloak_realm.sync import FULL_EVERY, FULL_WITHOUT_EVENTS, Names, RealmSync, work_of
+from api.keycloak_realm.watch import RealmWatch
 from rag.access.principals import Principal, client_role, group, group_by_id, realm_role, user
 from rag.errors import Unavailable
 from rag.stores.catalog import Catalog, sqlite_url

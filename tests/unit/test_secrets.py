@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from api import sessions
+from api.admission.doors import Proof
+from api.admission.local_operator import LocalOperator
 from api.cli import signed_in
-from api.doors import Proof
-from api.local_operator import LocalOperator
-from api.oidc import Device, Tokens
+from api.sign_in import sessions
+from api.sign_in.oidc import Device, Tokens
 from rag.access.api_keys import NewKey
 from rag.settings import Settings
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.oidc import MAX_BYTES
-from api.sealing import derived, seal, unseal
-from api.sessions import EARLY_S, Sessions, open_sessions
+from api.sign_in.oidc import MAX_BYTES
+from api.sign_in.sealing import derived, seal, unseal
+from api.sign_in.sessions import EARLY_S, Sessions, open_sessions
 from rag.errors import Misconfigured, NotAuthenticated, Unavailable
 from rag.settings import Settings
 from rag.stores.catalog import Catalog, sqlite_url

@@ -10,7 +10,7 @@ import pytest
 
 from api.cli.connection import proof, reach
 from api.cli.signed_in import EARLY_S, SignedIn
-from api.oidc import Device
+from api.sign_in.oidc import Device
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.settings import Settings
 from tests.fake_provider import LIFETIME_S, Clock, FakeProvider

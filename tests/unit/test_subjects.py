@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from api.demo_issuer import DemoIssuer
-from api.identity import open_identity
-from api.memberships import Memberships
-from api.subjects import DemoSubjects, KeycloakSubjects, open_subjects
+from api.admission.subjects import DemoSubjects, KeycloakSubjects, open_subjects
+from api.keycloak_realm.memberships import Memberships
+from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.issuers import open_identity
 from rag.access import principals
 from rag.access.scope import Caller
 from rag.errors import NotAuthenticated, NotFound, Unavailable

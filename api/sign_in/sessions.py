@@ -17,13 +17,13 @@ from functools import partial
 from threading import Event
 from urllib.parse import urlencode, urlsplit
 
-from api.auth import Identity, Verified
-from api.confirmation import Questions, Unconfirmed
-from api.identity import issuer_of
 from api.loopback import is_loopback
-from api.oidc import SCOPE, Client, Refused, Tokens, challenge
-from api.sealing import derived, named, new_secret, seal, unseal
-from api.signin_tokens import logged_out, signed_in
+from api.sign_in.id_and_logout_tokens import logged_out, signed_in
+from api.sign_in.oidc import SCOPE, Client, Refused, Tokens, challenge
+from api.sign_in.sealing import derived, named, new_secret, seal, unseal
+from api.tokens.auth import Identity, Verified
+from api.tokens.confirmation import Questions, Unconfirmed
+from api.tokens.issuers import issuer_of
 from rag.access.scope import Caller
 from rag.errors import Misconfigured, NotAuthenticated, Unavailable
 from rag.settings import Settings
@@ -39,7 +39,7 @@ TOUCH_S = 60
 EARLY_S = 20
 """An access token is renewed so long before it ends."""
 RENEWAL_S = 10
-"""Within which a renewal is done, or another request may try; longer than `api.oidc.TIMEOUT_S`."""
+"""Within which a renewal is done, or another request may try; longer than `api.sign_in.oidc.TIMEOUT_S`."""
 _LOOK_AGAIN_S = 0.02
 CALLBACK = "/session/callback"
 

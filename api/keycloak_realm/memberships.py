@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Protocol
 
-from api.confirmation import Questions
-from api.keycloak import KeycloakAccounts
+from api.keycloak_realm.administration import KeycloakAccounts
+from api.tokens.confirmation import Questions
 from rag.access import principals
 from rag.access.groups import Group
 from rag.access.principals import Principal

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from keycloak import KeycloakAdmin, KeycloakError, KeycloakOpenIDConnection
 from keycloak.exceptions import HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_OK, KeycloakAuthenticationError, KeycloakGetError
 
-from api.identity import issuer_of
-from api.realm_check import PROFILE, Realm
+from api.keycloak_realm.check import PROFILE, Realm
+from api.tokens.issuers import issuer_of
 from rag.access.groups import Group
 from rag.errors import Misconfigured, NotAllowed, Unavailable
 from rag.settings import Settings
@@ -291,7 +291,7 @@ class RealmReader:
         return cls(administration(settings))
 
     def realm(self) -> Realm:
-        """The realm as an export would hold it, as far as `api.realm_check` looks at it.
+        """The realm as an export would hold it, as far as `api.keycloak_realm.check` looks at it.
 
         Raises:
             NotAllowed: the service client may not read it.

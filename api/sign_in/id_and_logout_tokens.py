@@ -1,7 +1,7 @@
 """The two tokens beside the access token: the ID token, which says who has signed in, and the logout token.
 
-Form, signature and issuer are judged by `api.auth`; here is what each has to say beyond that. Neither is good for what
-the other or an access token is: purposes differ in `typ`, `aud`, `nonce` and `events` (TV-16, UI-08, RC-02).
+Form, signature and issuer are judged by `api.tokens.auth`; here is what each has to say beyond that. Neither is good
+for what the other or an access token is: purposes differ in `typ`, `aud`, `nonce` and `events` (TV-16, UI-08, RC-02).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from api.auth import LEEWAY_S, MAX_NAME, Identity, Issuer, check_time
-from api.claims import Claims
+from api.tokens.auth import LEEWAY_S, MAX_NAME, Identity, Issuer, check_time
+from api.tokens.claims import Claims
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, NotAuthenticated

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from api.claims import Claims, claims_in
+from api.tokens.claims import Claims, claims_in
 from rag.errors import NotAuthenticated, Unavailable
 
 TIMEOUT_S = 2.0

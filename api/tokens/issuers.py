@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from api.auth import AskedOfKeycloak, GroupsNow, Identity, Issuer, usable
-from api.demo_issuer import MARKER, DemoIssuer
-from api.freshness import Freshness
-from api.introspection import Introspection
-from api.jwks import HttpKeys
 from api.loopback import is_loopback
+from api.tokens.auth import AskedOfKeycloak, GroupsNow, Identity, Issuer, usable
+from api.tokens.demo_issuer import MARKER, DemoIssuer
+from api.tokens.freshness import Freshness
+from api.tokens.introspection import Introspection
+from api.tokens.jwks import HttpKeys
 from rag.errors import Misconfigured
 from rag.settings import Settings
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from api.auth import Identity
-from api.demo_issuer import DemoIssuer
-from api.keycloak import Account, KeycloakAccounts
-from api.memberships import Memberships
+from api.keycloak_realm.administration import Account, KeycloakAccounts
+from api.keycloak_realm.memberships import Memberships
+from api.tokens.auth import Identity
+from api.tokens.demo_issuer import DemoIssuer
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.access.scope import Caller
@@ -94,7 +94,7 @@ class KeycloakSubjects:
         return principals.user(self._settings.realm, found.pop())
 
     def _principals(self, account: Account) -> frozenset[Principal]:
-        """The same that `api.auth` makes of a token's claims."""
+        """The same that `api.tokens.auth` makes of a token's claims."""
         realm, client = self._settings.realm, self._settings.audience
         return frozenset(
             {

@@ -1,9 +1,9 @@
 """What is missing or unsafe in a Keycloak realm, read off its representation. No vendor; I/O only to read an export.
 
 The representation is that of an export (`RealmRepresentation`). The file in deploy/keycloak, what `kc.sh export` writes
-and what `api.keycloak` puts together from a running server have the same shape. Only clients whose tokens Kustos
-accepts are looked at; what others do is refused by `api.auth`. The rules follow RFC 9700 (best practice for OAuth 2.0)
-and Keycloak's own advice for production.
+and what `administration` puts together from a running server have the same shape. Only clients whose tokens Kustos
+accepts are looked at; what others do is refused by `api.tokens.auth`. The rules follow RFC 9700 (best practice for
+OAuth 2.0) and Keycloak's own advice for production.
 """
 
 from __future__ import annotations

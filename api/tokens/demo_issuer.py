@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from api.auth import AsIssued, Issuer
-from api.jwks import StaticKeys
+from api.tokens.auth import AsIssued, Issuer
+from api.tokens.jwks import StaticKeys
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, Misconfigured, NotFound
@@ -126,7 +126,7 @@ class DemoIssuer:
         return self._account(name).about
 
     def issuer(self, tenant: str) -> Issuer:
-        """What `api.auth` needs to verify these tokens."""
+        """What `api.tokens.auth` needs to verify these tokens."""
         keys = StaticKeys({self._kid: {**self._public, "alg": "RS256", "use": "sig"}})
         return Issuer(self._url, AUDIENCE, self._accounts.realm, tenant, frozenset({CLIENT}), keys, AsIssued())
 

@@ -33,11 +33,11 @@ from typing import Protocol
 
 import jwt
 
-from api.claims import Claims, claims_in
-from api.confirmation import PATIENCE_S, Unconfirmed
-from api.freshness import Freshness, Standing
-from api.introspection import Introspection
-from api.jwks import Jwk, KeySource
+from api.tokens.claims import Claims, claims_in
+from api.tokens.confirmation import PATIENCE_S, Unconfirmed
+from api.tokens.freshness import Freshness, Standing
+from api.tokens.introspection import Introspection
+from api.tokens.jwks import Jwk, KeySource
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.access.scope import Caller

@@ -14,16 +14,16 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.access_table import Duty, Row, row_of
-from api.auth import Identity
-from api.confirmation import Unconfirmed
-from api.demo_issuer import DemoIssuer
-from api.keys import ApiKeys
-from api.limits import Failures, RequestLimits
-from api.local_operator import LOCAL_OPERATOR, LocalOperator
+from api.admission.keys import ApiKeys
+from api.admission.limits import Failures, RequestLimits
+from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
-from api.page_guard import SESSION_COOKIE, check_own_page, cookie
-from api.sessions import Sessions
+from api.sign_in.page_guard import SESSION_COOKIE, check_own_page, cookie
+from api.sign_in.sessions import Sessions
 from api.slow_work import SlowWork
+from api.tokens.auth import Identity
+from api.tokens.confirmation import Unconfirmed
+from api.tokens.demo_issuer import DemoIssuer
 from rag.access.api_keys import PREFIX
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
 
-from api.confirmation import Questions
+from api.tokens.confirmation import Questions
 from rag.access.scope import Caller
 
 MOST_PRINCIPALS = 200_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from threading import Event, Thread
 
-from api.realm_sync import RealmSync
+from api.keycloak_realm.sync import RealmSync
 from rag.errors import KustosError
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from api.confirmation import Questions, Unconfirmed
-from api.subjects import Subjects
+from api.admission.subjects import Subjects
+from api.tokens.confirmation import Questions, Unconfirmed
 from rag.access.api_keys import NO_DIGEST, ApiKey, KeyScope, id_of, is_digest_of
 from rag.access.audit import Act, Deed
 from rag.access.scope import Caller

@@ -1,8 +1,8 @@
 """Keeps the catalog's directory true to the realm: all of it once, then by what its administrators did.
 
 What this brings decides nothing on its own. A person's groups and roles are asked of Keycloak at the question
-(`api.subjects`, introspection); from here come the edges between groups, which `api.memberships` holds against what
-Keycloak says at that moment, and the history of who held what, which only explanations read.
+(introspection, `api.admission.subjects`); from here come the edges between groups, which `memberships` holds against
+what Keycloak says at that moment, and the history of who held what, which only explanations read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from api.keycloak import Account, AdminEvent, KeycloakAccounts
+from api.keycloak_realm.administration import Account, AdminEvent, KeycloakAccounts
 from rag.access import principals
 from rag.access.groups import Group
 from rag.access.principals import Principal

@@ -1,0 +1,1 @@
+"""Signing people in, on the page and on the command line, and what is kept of it."""

@@ -1,0 +1,1 @@
+"""Who shows a token: what its signature says, and what the identity provider says of it now."""
