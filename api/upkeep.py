@@ -46,13 +46,20 @@ def keep_history(records: Records) -> None:
 
 @contextmanager
 def every_day(work: Callable[[], None]) -> Iterator[None]:
-    """Does `work` on a thread of its own, at once and then each day, for as long as the block lasts."""
+    """Does `work` on a thread of its own, at once and then each day, for as long as the block lasts.
+
+    What `work` raises is logged, and ends neither the days to come nor the service.
+    """
     ended = threading.Event()
 
     def run() -> None:
-        work()
-        while not ended.wait(DAY_S):
-            work()
+        while True:
+            try:
+                work()
+            except Exception:  # the last catch of this thread: without it nobody would notice that it has ended
+                log.exception("the daily upkeep failed by a fault of Kustos; the next day tries again")
+            if ended.wait(DAY_S):
+                return
 
     thread = threading.Thread(target=run, name="upkeep", daemon=True)
     thread.start()

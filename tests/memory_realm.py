@@ -20,6 +20,7 @@ class MemoryRealm:
         keeps_events: whether changes leave one.
         down: whether every question fails.
         hidden: ids that the next listing of people leaves out, as a shifted page does.
+        broken: what every question raises, where it is a fault of ours.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class MemoryRealm:
     recorded: list[AdminEvent] = field(default_factory=list)
     keeps_events: bool = True
     down: bool = False
+    broken: Exception | None = None
     hidden: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     now_ms: int = 1_795_000_000_000
@@ -146,11 +148,17 @@ class MemoryRealm:
         self._ask("events are kept")
         return self.keeps_events
 
+    def newest_event(self) -> AdminEvent | None:
+        self._ask("newest event")
+        return self.recorded[-1] if self.recorded else None
+
     def events(self, since_ms: int) -> Iterator[AdminEvent]:
         self._ask("events")
         yield from (each for each in self.recorded if each.at_ms >= since_ms)
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
+        if self.broken:
+            raise self.broken
         if self.down:
             raise Unavailable("Keycloak cannot be asked")

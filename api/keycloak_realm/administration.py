@@ -169,8 +169,19 @@ class KeycloakAccounts:
         """
         return _asked(lambda: self._get("events/config")["adminEventsEnabled"] is True)
 
+    def newest_event(self) -> AdminEvent | None:
+        """What administrators did last; None where nothing is recorded.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+        return _asked(lambda: next(iter(_events(self._get("admin-events", max=1, direction="desc"))), None))
+
     def events(self, since_ms: int) -> Iterator[AdminEvent]:
-        """What administrators did from that moment on (milliseconds since 1970, included), oldest first.
+        """What administrators did from that moment on (included), oldest first.
+
+        Args:
+            since_ms: milliseconds since 1970 by Keycloak's clock.
 
         Raises:
             NotAllowed, Unavailable: as above, in the middle too.

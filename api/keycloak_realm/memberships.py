@@ -4,12 +4,16 @@ Keycloak names the groups that a person is a direct member of; what holds those 
 the catalog. What the catalog has may be older than the answer, and an edge that Keycloak no longer has must not give
 anything back. So each group of the answer is held against the catalog: one that is not known in exactly this place is
 read anew, with all above it, before anything is decided. What is unknown to Keycloak is held by nobody.
+
+The answer's path shows whatever is moved or renamed above a group, but not another group put there under the same name.
+That comes with the events. Where they were not followed for `BEHIND`, what is above a group is read at the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol
 
@@ -24,6 +28,8 @@ from rag.stores.catalog_realm import CatalogRealm
 TIMEOUT_S = 2
 MOST_SINGLY = 20
 """Beyond so many groups of one person it is quicker to read all that there are."""
+BEHIND = timedelta(seconds=60)
+"""What is above a group was so that long ago at most."""
 
 
 class Groups(Protocol):
@@ -42,10 +48,18 @@ class Groups(Protocol):
 class Memberships:
     """The groups of a realm's people, as principals."""
 
-    def __init__(self, groups: Groups, kept: CatalogRealm, realm: str) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        kept: CatalogRealm,
+        realm: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._groups = groups
         self._kept = kept
         self._realm = realm
+        self._clock = clock
+        self._read_at: dict[str, datetime] = {}  # groups, with all above them, while the directory is behind
         self._questions = Questions("identity provider's groups")
         self._mending = Lock()
 
@@ -65,20 +79,34 @@ class Memberships:
         Raises:
             NotAllowed, Unavailable: Keycloak or the catalog does not say where they are.
         """
-        tree = self._kept.tree()
-        unknown = [each for each in groups if not tree.agrees_with(each)]
-        there = {each.id for each in groups} - {each.id for each in unknown}
-        if unknown:
-            there |= self._mend(unknown)
-        return frozenset(principals.group_by_id(self._realm, each) for each in there)
+        gone = self._mend(groups) if self._unknown(groups) else set()
+        return frozenset(principals.group_by_id(self._realm, each.id) for each in groups if each.id not in gone)
 
-    def _mend(self, unknown: Sequence[Group]) -> set[str]:
-        """Reads these groups anew into the catalog. Those that there still are."""
+    def _unknown(self, groups: Sequence[Group]) -> list[Group]:
+        """Those that the catalog does not have in this place, or in one that nobody has looked at for `BEHIND`."""
+        tree = self._kept.tree()
+        unseen = self._unseen({each.id for each in groups if each.parent})
+        return [each for each in groups if each.id in unseen or not tree.agrees_with(each)]
+
+    def _unseen(self, nested: set[str]) -> set[str]:
+        since = self._clock() - BEHIND
+        followed = self._kept.followed() if nested else None
+        if followed and followed.followed_at > since:
+            return set()
+        return {each for each in nested if self._read_at.get(each, since) <= since}
+
+    def _mend(self, groups: Sequence[Group]) -> set[str]:
+        """Reads those that are unknown anew into the catalog. Those that there are none of any more."""
         with self._mending:
-            whole = len(unknown) > MOST_SINGLY
+            unknown = self._unknown(groups)  # another thread may have read them meanwhile
+            if not unknown:
+                return set()
+            began, whole = self._clock(), len(unknown) > MOST_SINGLY
             found = self._groups.groups() if whole else self._groups.upwards(each.id for each in unknown)
             self._kept.set_groups(found, whole=whole)
-        return {each.id for each in unknown} & {each.id for each in found}
+            lately = {each: at for each, at in self._read_at.items() if at > began - BEHIND}
+            self._read_at = {**lately, **dict.fromkeys((each.id for each in found), began)}
+        return {each.id for each in unknown} - {each.id for each in found}
 
 
 def open_memberships(settings: Settings, kept: CatalogRealm) -> Memberships | None:

@@ -53,8 +53,11 @@ class RealmSource(Protocol):
     def events_are_kept(self) -> bool:
         """Whether the realm records what its administrators do."""
 
+    def newest_event(self) -> AdminEvent | None:
+        """What administrators did last; None where nothing is recorded."""
+
     def events(self, since_ms: int) -> Iterator[AdminEvent]:
-        """What administrators did from that moment on (included), oldest first."""
+        """What administrators did from that moment of Keycloak's clock on (included), oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class RealmSync:
         if age >= FULL_EVERY:
             return self._full("a day has passed")
         if self._source.events_are_kept():
-            return self._follow(followed, self._events(followed.event_ms))
+            return self._follow(replace(followed, followed_at=self._clock()), self._events(followed.event_ms))
         if age >= FULL_WITHOUT_EVENTS:
             return self._full("the realm keeps no events of its administrators")
         return Synced("", 0, 0, 0)
@@ -183,15 +186,17 @@ class RealmSync:
         return replace(self._followed, full_at=max(self._followed.full_at, kept.full_at))
 
     def _full(self, because: str) -> Synced:
-        began = self._clock()
-        events = self._events(_ms(began))
+        began, newest = self._clock(), self._source.newest_event()
+        # From the last event on, and not from now on: Keycloak's clock may be behind this one.
+        events = self._events(newest.at_ms) if newest else []
         self._forget(None)
         groups = self.groups()
         people, changed = self._everybody()
-        self._note(events, Followed("", _ms(began), began, began))
+        self._note(events, Followed("", 0, began, began))
         return Synced(because, groups, people, changed)
 
     def _follow(self, followed: Followed, events: list[AdminEvent]) -> Synced:
+        """`followed_at` is from before the events were read."""
         names = [each.id for each in events]
         if len(events) > MOST_EVENTS:
             return self._full(f"more than {MOST_EVENTS} events have passed")
@@ -209,11 +214,11 @@ class RealmSync:
             people, changed = self._everybody()
         else:
             people, changed = len(work.subjects), self._these(work.subjects)
-        self._note(events, replace(followed, followed_at=self._clock()))
+        self._note(events, followed)
         return Synced("", groups, people, changed, len(new))
 
     def _events(self, since_ms: int) -> list[AdminEvent]:
-        return list(islice(self._source.events(since_ms - OVERLAP_MS), MOST_EVENTS + 1))
+        return list(islice(self._source.events(max(0, since_ms - OVERLAP_MS)), MOST_EVENTS + 1))
 
     def _note(self, events: list[AdminEvent], followed: Followed) -> None:
         """What was read before these events' work began is true up to the last of them."""
@@ -251,10 +256,6 @@ class RealmSync:
         except BadPrincipal as error:
             log.warning("what the account %s holds cannot be written, so he reads nothing: %s", account.id, error)
             return frozenset()
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
 
 
 def open_sync(

@@ -29,12 +29,16 @@ class RealmWatch:
         self._stopped.set()
 
     def once(self) -> None:
-        """One sync. A failure is told in the log, once until it is over, and does not end the watching."""
+        """One sync. No failure ends the watching; each is in the log, one of Keycloak's once until it is over."""
         try:
             done = self._sync.run()
         except KustosError as error:
             if not self._failing:
                 log.warning("the directory does not follow the realm, rights are asked live all the same: %s", error)
+            self._failing = True
+            return
+        except Exception:  # the last catch of this thread: without it nobody would notice that it has ended
+            log.exception("the directory does not follow the realm, by a fault of Kustos; it is tried again")
             self._failing = True
             return
         if self._failing:

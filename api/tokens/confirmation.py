@@ -39,17 +39,21 @@ class Questions:
         """The answer to come. A question that nobody waits for any more when its turn comes is not put.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many wait already, or this machine has no thread left.
         """
         with self._lock:
             if self._open >= MOST_WAITING:
                 raise Overloaded(f"{self._open} questions to the {self._name} are open, as many as may be")
             self._open += 1
-        asked = self._threads.submit(ask)
+        try:
+            asked = self._threads.submit(ask)
+        except RuntimeError as error:  # no thread can be started
+            self._done()
+            raise Overloaded(f"no question can be put to the {self._name}: {error}") from error
         asked.add_done_callback(self._done)
         return asked
 
-    def _done(self, _: Future[T]) -> None:
+    def _done(self, _: Future[T] | None = None) -> None:
         with self._lock:
             self._open -= 1
 

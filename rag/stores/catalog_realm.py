@@ -24,9 +24,9 @@ class Followed:
     """How far a realm has been followed.
 
     Attributes:
-        event_id, event_ms: its last event that was; empty and the moment of the listing where there was none.
-        full_at: when all of it was read.
-        followed_at: when its events were.
+        event_id, event_ms: its last event that was, by Keycloak's clock; empty and 0 where there was none.
+        full_at: when all of it was read, by ours, as all else is.
+        followed_at: when its events were; what happened before that moment is in the catalog.
     """
 
     event_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from api.admission.subjects import Subjects, open_subjects
 from api.explaining import Explaining
 from api.keycloak_realm.administration import KeycloakAccounts
-from api.keycloak_realm.memberships import Memberships, open_memberships
+from api.keycloak_realm.memberships import BEHIND, Memberships, open_memberships
 from api.keycloak_realm.sync import RealmSync, Synced, open_sync
 from api.tokens.auth import Identity
 from api.tokens.issuers import open_identity
@@ -217,6 +218,77 @@ def test_rm_01_and_rm_04_a_renamed_group_keeps_its_rights_and_its_old_name_gives
         realm.admin.delete_group(each)
 
 
+def move(realm: KeycloakRealm, group: str, below: str, name: str) -> None:
+    address = f"admin/realms/{realm.name}/groups/{below}/children"
+    moved = json.dumps({"id": group, "name": name})
+    assert realm.admin.connection.raw_post(address, data=moved).status_code == 204
+
+
+@pytest.mark.parametrize("lost", ["renamed", "moved"])
+def test_rm_04_what_happens_three_levels_up_shows_in_the_path_of_the_answer(
+    realm: KeycloakRealm, identity: Identity, records: Records, lost: str
+) -> None:
+    """The directory has not followed when the question comes."""
+    top, other = (realm.admin.create_group({"name": f"{name}-{lost}"}) for name in ("ganz-oben", "daneben"))
+    part = realm.admin.create_group({"name": "teil"}, parent=top)
+    realm.admin.create_group({"name": "unten"}, parent=part)
+    person = realm.person(groups=[f"/ganz-oben-{lost}/teil/unten"])
+    token = realm.token(person)
+    assert f"/ganz-oben-{lost}" in paths(records, identity.caller(token))
+    if lost == "renamed":
+        realm.admin.update_group(top, {"name": "anders"})
+        assert "/anders/teil/unten" in paths(records, identity.caller(token))
+    else:
+        move(realm, part, other, "teil")
+        assert f"/ganz-oben-{lost}" not in paths(records, identity.caller(token))
+        assert f"/daneben-{lost}" in paths(records, identity.caller(token))
+    for each in (top, other):
+        realm.admin.delete_group(each)
+
+
+def test_rm_04_another_group_put_above_under_the_same_name_is_found_though_nothing_follows_events(
+    realm: KeycloakRealm, settings: Settings, records: Records
+) -> None:
+    """No path that Keycloak tells of the person has changed."""
+    memberships = Memberships(
+        KeycloakAccounts.of(settings), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
+    )
+    first = realm.admin.create_group({"name": "haus"})
+    part = realm.admin.create_group({"name": "teil"}, parent=first)
+    realm.admin.create_group({"name": "unten"}, parent=part)
+    person = realm.person(groups=["/haus/teil/unten"])
+    subject = realm.subject(person)
+
+    def above() -> frozenset[Principal]:
+        caller = Caller("main", user(realm, person), memberships.asked(subject).result())
+        return Directory(records.directory).widen(caller)
+
+    assert principals.group_by_id(QUALIFIER, first) in above()
+    before = KeycloakAccounts.of(settings).groups_of(subject)
+    realm.admin.update_group(first, {"name": "altes-haus"})
+    second = realm.admin.create_group({"name": "haus"})
+    move(realm, part, second, "teil")
+    assert KeycloakAccounts.of(settings).groups_of(subject) == before
+    memberships = Memberships(
+        KeycloakAccounts.of(settings), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
+    )
+    assert principals.group_by_id(QUALIFIER, first) not in above()
+    assert principals.group_by_id(QUALIFIER, second) in above()
+    for each in (first, second):
+        realm.admin.delete_group(each)
+
+
+def test_the_newest_event_is_the_last_of_all(realm: KeycloakRealm, settings: Settings) -> None:
+    accounts = KeycloakAccounts.of(settings)
+    for name in ("ereignis-1", "ereignis-2"):
+        made = realm.admin.create_group({"name": name})
+        newest = accounts.newest_event()
+        assert newest is not None
+        assert (newest.kind, newest.operation, newest.path) == ("GROUP", "CREATE", f"groups/{made}")
+        assert [each.id for each in accounts.events(newest.at_ms)][-1:] == [newest.id]
+        realm.admin.delete_group(made)
+
+
 def test_rm_04_a_moved_group_is_held_by_where_it_is_now(
     realm: KeycloakRealm, identity: Identity, records: Records
 ) -> None:
@@ -225,9 +297,7 @@ def test_rm_04_a_moved_group_is_held_by_where_it_is_now(
     person = realm.person(groups=["/alt/team"])
     token = realm.token(person)
     assert paths(records, identity.caller(token)) == {"/accounts", "/alt", "/alt/team"}
-    address = f"admin/realms/{realm.name}/groups/{new}/children"
-    moved = json.dumps({"id": below, "name": "team"})
-    assert realm.admin.connection.raw_post(address, data=moved).status_code == 204
+    move(realm, below, new, "team")
     assert paths(records, identity.caller(token)) == {"/accounts", "/neu", "/neu/team", "/alt/team"}
     for each in (old, new):
         realm.admin.delete_group(each)

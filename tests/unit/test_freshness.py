@@ -217,6 +217,21 @@ def test_ft_03_one_question_too_many_is_refused_at_once(questions: tuple[Questio
     assert asking.put(lambda: True).result(PATIENCE_S)
 
 
+def test_ft_03_a_question_that_cannot_be_put_does_not_count_as_open(questions: tuple[Questions, Event]) -> None:
+    asking, _ = questions
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    submit = asking._threads.submit
+    asking._threads.submit = no_thread  # type: ignore[assignment]
+    for _ in range(MOST_WAITING + 1):
+        with pytest.raises(Overloaded, match="can't start new thread"):
+            asking.put(lambda: True)
+    asking._threads.submit = submit  # type: ignore[method-assign]
+    assert asking.put(lambda: True).result(PATIENCE_S)
+
+
 def test_a_question_that_nobody_waits_for_any_more_is_not_put(questions: tuple[Questions, Event]) -> None:
     asking, released = questions
     for _ in range(AT_A_TIME):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from api.keycloak_realm.memberships import Memberships
+from api.keycloak_realm.memberships import BEHIND, Memberships
 from rag.access.directory import Directory
 from rag.access.groups import Group
 from rag.access.principals import EVERYONE_IN_TENANT, Principal, group, group_by_id, user
@@ -16,7 +17,7 @@ from rag.access.scope import Caller
 from rag.errors import Unavailable
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_directory import CatalogDirectory
-from rag.stores.catalog_realm import CatalogRealm
+from rag.stores.catalog_realm import CatalogRealm, Followed
 from tests.memory_realm import MemoryRealm
 
 TENANT = "main"
@@ -31,18 +32,23 @@ class World:
     def __post_init__(self) -> None:
         self.realm = MemoryRealm()
         self.kept = CatalogRealm(self.catalog, TENANT, "acme")
-        self.memberships = Memberships(self.realm, self.kept, "acme")
+        self.now = datetime(2026, 5, 1, tzinfo=UTC)
+        self.memberships = Memberships(self.realm, self.kept, "acme", lambda: self.now)
         self.directory = Directory(CatalogDirectory(self.catalog))
 
     def catch_up(self) -> None:
         self.kept.set_groups(self.realm.groups(), whole=True)
+        self.kept.set_followed(Followed("", 0, self.now, self.now))
+
+    def held(self, subject: str) -> frozenset[Principal]:
+        """What counts for a person now."""
+        groups = self.memberships.asked(subject).result()
+        return self.directory.widen(Caller(TENANT, subject, groups | {user("acme", subject)}))
 
     def paths(self, subject: str) -> set[str]:
-        """The group paths that count for a person now."""
-        groups = self.memberships.asked(subject).result()
-        caller = Caller(TENANT, subject, groups | {user("acme", subject)})
+        """The group paths among it."""
         prefix = group("acme", "/").removesuffix("/")
-        return {each.removeprefix(prefix) for each in self.directory.widen(caller) if each.startswith(prefix)}
+        return {each.removeprefix(prefix) for each in self.held(subject) if each.startswith(prefix)}
 
 
 @pytest.fixture
@@ -143,6 +149,37 @@ def test_rm_09_an_account_in_no_group_is_in_none(world: World) -> None:
 def test_a_directory_that_is_true_is_not_read_again(world: World) -> None:
     world.realm.person("ann", world.realm.group("b", world.realm.group("a")))
     world.paths("ann")
+    world.realm.asked.clear()
+    world.paths("ann")
+    assert world.realm.asked == ["groups of ann"]
+
+
+def test_rm_04_another_group_put_above_under_the_same_name_is_found_though_nothing_follows_events(world: World) -> None:
+    """Every path in Keycloak's answer is what it was before."""
+    first = world.realm.group("x")
+    below = world.realm.group("b", first)
+    world.realm.person("ann", world.realm.group("c", below))
+    world.catch_up()
+    world.realm.rename(first, "y")
+    second = world.realm.group("x")
+    world.realm.move(below, second)
+    held_by = {group_by_id("acme", each) for each in (first, second)}
+    world.now += BEHIND
+    assert held_by & world.held("ann") == {group_by_id("acme", second)}
+    assert world.paths("ann") == {"/x/b/c", "/x/b"}, "rights for /x mean the group that is called /y now"
+
+
+def test_what_is_above_a_group_is_read_once_a_minute_where_nothing_follows_events(world: World) -> None:
+    world.realm.person("ann", world.realm.group("b", world.realm.group("a")))
+    world.realm.person("bob", world.realm.group("top"))
+    world.catch_up()
+    for _ in range(2):
+        world.now += BEHIND
+        world.realm.asked.clear()
+        for subject in ("ann", "ann", "bob"):
+            world.paths(subject)
+        assert world.realm.asked == ["groups of ann", "upwards g2", "groups of ann", "groups of bob"]
+    world.catch_up()
     world.realm.asked.clear()
     world.paths("ann")
     assert world.realm.asked == ["groups of ann"]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from api.keycloak_realm.administration import AdminEvent
+from api.keycloak_realm.administration import Account, AdminEvent
 from api.keycloak_realm.sync import FULL_EVERY, FULL_WITHOUT_EVENTS, Names, RealmSync, work_of
 from api.keycloak_realm.watch import RealmWatch
 from rag.access.principals import Principal, client_role, group, group_by_id, realm_role, user
@@ -206,6 +207,42 @@ def test_an_event_that_is_recorded_late_is_followed_all_the_same(directory: Dire
     assert directory.run()[-1] == "account ann"
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+@pytest.mark.parametrize("before", [0, 1])
+def test_no_event_is_lost_or_read_twice_however_wrong_our_clock_is(
+    directory: Directory, ahead: timedelta, before: int
+) -> None:
+    directory.realm.keeps_events = bool(before)
+    sales = directory.realm.group("sales")
+    directory.realm.person("ann", sales)
+    directory.realm.keeps_events = True
+    directory.now += ahead
+    directory.sync.run()
+    directory.realm.leave("ann", sales)
+    assert directory.run() == ["events are kept", "events", "account ann"]
+    assert directory.run() == ["events are kept", "events"]
+
+
+def test_what_happens_while_events_are_worked_off_is_not_said_to_be_followed(directory: Directory) -> None:
+    """People are read for minutes; the groups were read before."""
+    began = directory.now
+    directory.realm.person("ann")
+    directory.sync.run()
+    directory.realm.person("bob")
+    account = directory.realm.account
+
+    def slowly(subject: str) -> Account | None:
+        directory.now += timedelta(minutes=5)
+        return account(subject)
+
+    directory.realm.account = slowly  # type: ignore[method-assign]
+    directory.sync.run()
+    followed = directory.kept.followed()
+    assert directory.now > began
+    assert followed is not None
+    assert followed.followed_at == began
+
+
 def test_a_sync_that_breaks_off_is_done_again(directory: Directory) -> None:
     sales = directory.realm.group("sales")
     directory.realm.person("ann", sales)
@@ -252,6 +289,26 @@ def test_a_watch_outlives_failures_and_tells_of_each_once(directory: Directory, 
         "the directory follows ",
         "directory: 0 groups, 0",
     ]
+
+
+def test_a_watch_outlives_a_fault_of_our_own_and_tells_of_it(directory: Directory, caplog) -> None:  # type: ignore[no-untyped-def]
+    followed = Event()
+    directory.realm.broken = ZeroDivisionError("ours")
+    watch = RealmWatch(directory.sync, 0.001)
+    caplog.set_level("INFO")
+    watch.once()
+    assert "ZeroDivisionError: ours" in caplog.text
+    ask = directory.realm.events_are_kept
+
+    def heal() -> bool:
+        followed.set()
+        return ask()
+
+    directory.realm.broken, directory.realm.events_are_kept = None, heal  # type: ignore[method-assign]
+    watch.start()
+    assert followed.wait(10)
+    watch.stop()
+    assert "follows the realm again" in caplog.text
 
 
 def test_a_day_is_longer_than_the_time_without_events() -> None:

@@ -64,6 +64,21 @@ def test_it_is_done_again_the_next_day(monkeypatch) -> None:
         assert again.wait(10)
 
 
+def test_a_fault_of_our_own_does_not_end_the_days_to_come(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(upkeep, "DAY_S", 0.001)
+    again, times = threading.Event(), []
+
+    def work() -> None:
+        times.append(1)
+        if len(times) == 3:
+            again.set()
+        raise ZeroDivisionError("ours")
+
+    with upkeep.every_day(work):
+        assert again.wait(10)
+    assert "ZeroDivisionError: ours" in caplog.text
+
+
 def test_history_that_ended_long_ago_is_forgotten_as_the_settings_say(records) -> None:
     ann, staff = user("acme", "ann"), realm_role("acme", "staff")
     records.realm.set_people({ann: {staff}})
