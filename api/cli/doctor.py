@@ -12,22 +12,29 @@ from pathlib import Path
 from typing import Literal
 
 from api.cli.connection import checked, operator, running_service
+from api.cli.signed_in import SignedIn
 from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
 from api.keycloak_realm.check import Realm, everybody, faults, read_export
 from api.sign_in.sessions import open_sessions
 from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
-from api.tokens.issuers import open_identity, usable_keys
+from api.tokens.issuers import issuer_named, open_identity, usable_keys
 from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
-from rag.errors import KustosError, NotAllowed
+from rag.errors import KustosError, Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.models.inventory import inventory
 from rag.settings import Settings
 
 NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/keycloak.md)"
 UNCHECKED = (
     "the realm was not checked: {reason}; give the service client view-realm and view-clients for as long as this "
-    "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md)"
+    "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md). After kustos login one "
+    "token is tried"
+)
+ANOTHER_ISSUER = (
+    "the realm that KUSTOS_JWKS_URL belongs to calls itself {named} in its tokens, so every token is refused: set "
+    "KUSTOS_ISSUER={named} in place of {ours}. If people do reach it under the latter, set Keycloak's hostname to it: "
+    "it names itself by the address that it is asked at, and Kustos asks {jwks}"
 )
 PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
@@ -44,22 +51,30 @@ class Finding:
 
 
 def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
-    """Every check, in the order in which a person would repair. With an `export` of the realm Keycloak is not asked."""
+    """Every check, in the order in which a person would repair. With an `export` of the realm Keycloak is not asked.
+
+    One cause is told once: what several checks find alike, and that Keycloak does not answer.
+    """
     realm = partial(_realm, export=export)
-    checks = (_home, _catalog, _models, _parsers, _index, _sources, _identity, _page, realm, _directory, _demo)
-    return [finding for check in checks for finding in _guarded(check, settings)]
-
-
-def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
-    try:
-        return list(check(settings))
-    except KustosError as error:
-        return [Finding(_name(check), "wrong", str(error))]
+    of_keycloak = {_sign_in, _page} if export else {_sign_in, _page, realm}
+    silent, found = False, list[Finding]()
+    for check in (*HERE, _identity, _sign_in, _page, realm, _directory, _demo):
+        if silent and check in of_keycloak:
+            continue
+        try:
+            found += check(settings)
+        except KustosError as error:
+            found.append(Finding(_name(check), "wrong", str(error)))
+            silent = silent or (check is _identity and isinstance(error, Unavailable))
+    once: dict[str, Finding] = {}
+    for each in found:
+        once.setdefault(each.detail, each)
+    return list(once.values())
 
 
 def _name(check: Callable[[Settings], Iterator[Finding]]) -> str:
     made_of = check.func if isinstance(check, partial) else check
-    return made_of.__name__.strip("_")
+    return made_of.__name__.strip("_").replace("_", "-")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
@@ -143,20 +158,43 @@ def _sources(settings: Settings) -> Iterator[Finding]:
             yield Finding("rights", "note", f"{source.source}: {source.without_readers} documents are for nobody")
 
 
+HERE = (_home, _catalog, _models, _parsers, _index, _sources)
+"""What is checked without Keycloak."""
+
+
 def _identity(settings: Settings) -> Iterator[Finding]:
     if not settings.issuer:
         if DemoIssuer.load(settings.home) is None:
             yield Finding("identity", "note", NOBODY)
         return
     usable = usable_keys(settings)
-    if usable:
-        yield Finding("identity", "good", f"usable keys of {settings.issuer}: {usable}")
-    else:
+    if not usable:
         yield Finding(
             "identity",
             "wrong",
             f"none of the keys at {settings.jwks_url} can be used; sign access tokens with {', '.join(ALGORITHMS)}",
         )
+    named = issuer_named(settings)
+    if named != settings.issuer:
+        yield Finding(
+            "identity", "wrong", ANOTHER_ISSUER.format(named=named, jwks=settings.jwks_url, ours=settings.issuer)
+        )
+    elif usable:
+        yield Finding("identity", "good", f"usable keys of {settings.issuer}: {usable}")
+
+
+def _sign_in(settings: Settings) -> Iterator[Finding]:
+    """Whether the service would admit whoever has signed in on this command line."""
+    try:
+        token = SignedIn.at(settings).token()
+    except (Misconfigured, NotAuthenticated):
+        return  # nobody has, and `kustos login` says why nobody can
+    try:
+        open_identity(settings, None).caller(token)
+    except NotAuthenticated as error:
+        yield Finding("sign-in", "wrong", f"your own sign-in is not accepted: {error}")
+    else:
+        yield Finding("sign-in", "good", "your own sign-in is accepted")
 
 
 def _page(settings: Settings) -> Iterator[Finding]:

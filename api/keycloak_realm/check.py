@@ -57,17 +57,27 @@ def read_export(file: Path) -> Realm:
 
 
 def faults(realm: Realm, audience: str, clients: Set[str]) -> list[Fault]:
-    """Everything that is missing or unsafe for a service with this audience that accepts tokens of these clients."""
+    """Everything that is missing or unsafe for a service with this audience that accepts tokens of these clients.
+
+    What is so of several clients is said once, with their names.
+    """
     there = {each["clientId"]: each for each in realm.get("clients", ())}
+    accepted = [there[name] for name in sorted(clients) if name in there and there[name].get("enabled", True)]
     found = list(_of_realm(realm))
-    if audience not in there:
+    named = {name for each in accepted for mapper in _always(realm, each) for name in _given(mapper)}
+    if audience not in there and (audience in named or not named):  # else the setting is wrong, which is said below
         found.append(Fault("wrong", f"there is no client {audience}; add one, bearer-only, for the roles of Kustos"))
-    for name in sorted(clients):
-        if name not in there or not there[name].get("enabled", True):
-            found.append(Fault("wrong", f"client {name} is missing or disabled, and KUSTOS_CLIENTS names it"))
-        else:
-            found.extend(_of_client(realm, there[name], audience))
-    return found
+    for name in sorted(clients - {each["clientId"] for each in accepted}):
+        found.append(Fault("wrong", f"client {name} is missing or disabled, and KUSTOS_CLIENTS names it"))
+    of_clients: dict[Fault, list[str]] = {}
+    for client in accepted:
+        for fault in dict.fromkeys(_of_client(realm, client, audience)):
+            of_clients.setdefault(fault, []).append(client["clientId"])
+    return found + [Fault(each.state, f"{_named(names)}: {each.detail}") for each, names in of_clients.items()]
+
+
+def _named(clients: Sequence[str]) -> str:
+    return f"client{'s' if len(clients) > 1 else ''} {', '.join(clients)}"
 
 
 def everybody(realm: Realm, audience: str, clients: Set[str], name: str) -> frozenset[Principal]:
@@ -117,12 +127,11 @@ def _with_slash(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _of_client(realm: Realm, client: Client, audience: str) -> Iterator[Fault]:
     for check in (_flows, _redirects, _proof, _lightweight):
         for fault in check(client):
-            yield Fault("wrong", f"client {client['clientId']}: {fault}")
-    always = list(_mappers(realm, client, ("defaultClientScopes",)))
-    for fault in _missing(always, audience):
-        yield Fault("wrong", f"client {client['clientId']}: {fault}")
+            yield Fault("wrong", fault)
+    for fault in _missing(_always(realm, client), audience):
+        yield Fault("wrong", fault)
     for mapper in _mappers(realm, client, ("defaultClientScopes", "optionalClientScopes")):
-        yield from _given_by_hand(realm, client, mapper)
+        yield from _given_by_hand(realm, mapper)
 
 
 def _flows(client: Client) -> Iterator[str]:
@@ -158,8 +167,13 @@ def _lightweight(client: Client) -> Iterator[str]:
 
 def _missing(mappers: Sequence[Mapper], audience: str) -> Iterator[str]:
     """What an access token of a client with these mappers would lack."""
-    if not any(_names_audience(each, audience) for each in mappers):
-        yield f"no mapper names {audience} as audience, so its tokens are refused; add 'Audience'"
+    named = {name for each in mappers for name in _given(each)}
+    if audience not in named:
+        others = f", they name {', '.join(sorted(named))}" if named else ""
+        yield (
+            f"no mapper names {audience} as audience{others}: all tokens are refused; correct KUSTOS_AUDIENCE, or add "
+            "'Audience'"
+        )
     groups = [each for each in mappers if _fills(each, "oidc-group-membership-mapper", "groups")]
     if not groups:
         yield "no mapper puts groups into the access token; add 'Group Membership' with the claim name groups"
@@ -171,10 +185,12 @@ def _missing(mappers: Sequence[Mapper], audience: str) -> Iterator[str]:
         yield "no mapper puts the subject into the access token; add the client scope basic"
 
 
-def _names_audience(mapper: Mapper, audience: str) -> bool:
+def _given(mapper: Mapper) -> set[str]:
+    """The audiences that this mapper names in tokens."""
+    if not _fills(mapper, "oidc-audience-mapper"):
+        return set()
     config = mapper.get("config", {})
-    named = (config.get("included.client.audience"), config.get("included.custom.audience"))
-    return _fills(mapper, "oidc-audience-mapper") and audience in named
+    return {config[each] for each in ("included.client.audience", "included.custom.audience") if config.get(each)}
 
 
 def _fills(mapper: Mapper, kind: str, claim: str | None = None) -> bool:
@@ -188,10 +204,10 @@ def _fills(mapper: Mapper, kind: str, claim: str | None = None) -> bool:
     )
 
 
-def _given_by_hand(realm: Realm, client: Client, mapper: Mapper) -> Iterator[Fault]:
+def _given_by_hand(realm: Realm, mapper: Mapper) -> Iterator[Fault]:
     """Mappers that make principals out of something else than roles and groups."""
     config, kind = mapper.get("config", {}), mapper.get("protocolMapper")
-    claim, which = config.get("claim.name", ""), f"client {client['clientId']}: mapper {mapper.get('name')}"
+    claim, which = config.get("claim.name", ""), f"mapper {mapper.get('name')}"
     if claim.split(".")[0] not in RIGHTS or config.get("access.token.claim", "true") != "true":
         return
     if kind in HARDCODED:
@@ -223,6 +239,11 @@ def _profile(realm: Realm) -> Mapping[str, Any] | None:
             parsed: Mapping[str, Any] = json.loads(text)
             return parsed
     return None
+
+
+def _always(realm: Realm, client: Client) -> list[Mapper]:
+    """The mappers that count for every token of the client."""
+    return list(_mappers(realm, client, ("defaultClientScopes",)))
 
 
 def _mappers(realm: Realm, client: Client, kinds: Sequence[str]) -> Iterator[Mapper]:

@@ -235,7 +235,7 @@ class Identity:
         name = claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
-            raise NotAuthenticated("the token is of an issuer that is not accepted here")
+            raise NotAuthenticated(f"the token is of an issuer that is not accepted here: {name!a:.200}")
         return issuer
 
     def _check_signature(self, token: str, header: Claims, issuer: Issuer) -> None:
@@ -319,10 +319,10 @@ def _check_purpose(claims: Claims, issuer: Issuer) -> None:
     audience = claims.get("aud")
     names = audience if isinstance(audience, list) else [audience]
     if issuer.audience not in names:
-        raise NotAuthenticated("the token is for another audience")
+        raise NotAuthenticated(f"the token is for another audience than {issuer.audience!a}: {audience!a:.200}")
     client = claims.get("azp")
     if not isinstance(client, str) or client not in issuer.clients:
-        raise NotAuthenticated("the token was issued to a client that is not accepted here")
+        raise NotAuthenticated(f"the token was issued to a client that is not accepted here: {client!a:.200}")
     if claims.get("typ") != "Bearer":
         raise NotAuthenticated("the token is not an access token")
 

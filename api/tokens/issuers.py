@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from api.loopback import is_loopback
 from api.tokens.auth import AskedOfKeycloak, GroupsNow, Identity, Issuer, usable
 from api.tokens.demo_issuer import MARKER, DemoIssuer
+from api.tokens.discovery import Provider
 from api.tokens.freshness import Freshness
 from api.tokens.introspection import Introspection
 from api.tokens.jwks import HttpKeys
@@ -68,6 +69,15 @@ def usable_keys(settings: Settings) -> int:
     return sum(map(usable, HttpKeys.at(settings.jwks_url).published().values()))
 
 
+def issuer_named(settings: Settings) -> str:
+    """What the provider calls itself in its tokens. Asks it, once.
+
+    Raises:
+        Misconfigured, Unavailable: as above.
+    """
+    return Provider.at(realm_url(settings.jwks_url)).issuer()
+
+
 def issuer_of(settings: Settings, groups: GroupsNow | None = None) -> Issuer:
     """The identity provider of the settings.
 
@@ -97,8 +107,26 @@ def issuer_of(settings: Settings, groups: GroupsNow | None = None) -> Issuer:
     )
 
 
+def open_provider(settings: Settings) -> Provider | None:
+    """The settings' provider, to be asked whether it answers and what it calls itself; None if there is none.
+
+    Raises:
+        Misconfigured: its keys are not at an address of Keycloak's.
+    """
+    return Provider.at(realm_url(settings.jwks_url)) if settings.issuer else None
+
+
 def introspection_url(jwks_url: str) -> str:
     """Where Keycloak says what a token is worth, beside where its keys are.
+
+    Raises:
+        Misconfigured: the keys are not at an address of Keycloak's.
+    """
+    return realm_url(jwks_url) + INTROSPECTION
+
+
+def realm_url(jwks_url: str) -> str:
+    """What all addresses of the realm begin with, as far as this service calls them.
 
     Raises:
         Misconfigured: the keys are not at an address of Keycloak's.
@@ -106,4 +134,4 @@ def introspection_url(jwks_url: str) -> str:
     realm = jwks_url.removesuffix(CERTS)
     if realm == jwks_url:
         raise Misconfigured(f"KUSTOS_JWKS_URL={jwks_url} is not an address of Keycloak's: it does not end in {CERTS}")
-    return realm + INTROSPECTION
+    return realm

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Protocol
 
 import httpx
 
+from api.tokens.published import client, read_json
 from rag.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -20,10 +19,8 @@ log = logging.getLogger(__name__)
 Jwk = Mapping[str, object]
 """One key as the issuer publishes it, not yet trusted to be usable."""
 
-TIMEOUT_S = 5.0
 COOL_DOWN_S = 30.0
 MAX_AGE_S = 600.0
-MAX_BYTES = 256_000
 MAX_KEYS = 100
 
 
@@ -64,12 +61,8 @@ class HttpKeys:
 
     @classmethod
     def at(cls, url: str) -> HttpKeys:
-        """Keys at `url`, asked directly: no redirects, no proxies or credentials from the environment.
-
-        Certificates are checked against this machine's own store, where a company's own authority stands.
-        """
-        trusted = ssl.create_default_context()
-        return cls(url, httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=trusted))
+        """Keys at `url`, asked directly."""
+        return cls(url, client())
 
     def key(self, kid: str) -> Jwk | None:
         if kid not in self._keys or self._too_old():
@@ -85,7 +78,7 @@ class HttpKeys:
             Unavailable: they cannot be had; the message says why.
         """
         try:
-            return _by_id(self._fetch())
+            return _by_id(read_json(self._client, self._url, self._clock))
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise Unavailable(f"keys of the identity provider at {self._url} cannot be fetched: {error}") from error
 
@@ -103,25 +96,6 @@ class HttpKeys:
                 log.warning("%s", error)
                 return
             self._fetched_at = self._clock()
-
-    def _fetch(self) -> object:
-        """The parsed JSON at the address.
-
-        Raises:
-            httpx.HTTPError: no answer in time.
-            ValueError: an answer that is no JWKS, or is not complete in time.
-        """
-        with self._client.stream("GET", self._url, headers={"Accept": "application/json"}) as response:
-            if response.status_code != httpx.codes.OK:
-                raise ValueError(f"status {response.status_code}")
-            body, until = bytearray(), self._clock() + TIMEOUT_S
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"more than {MAX_BYTES} bytes")
-                if self._clock() > until:
-                    raise ValueError(f"not complete in {TIMEOUT_S} s")
-        return json.loads(body)
 
 
 def _by_id(document: object) -> Mapping[str, Jwk]:

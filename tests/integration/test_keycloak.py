@@ -24,6 +24,8 @@ import pytest
 from keycloak import KeycloakError
 
 from api.cli.doctor import Finding, examine
+from api.cli.signed_in import SignedIn
+from api.sign_in.oidc import Tokens
 from api.tokens.auth import Identity
 from rag.access import principals
 from rag.errors import NotAuthenticated
@@ -471,6 +473,20 @@ def test_doctor_says_what_it_may_not_see_and_how_it_could(realm: KeycloakRealm, 
     assert wrong.state == "wrong"
     assert "does not accept the service client" in wrong.detail
     assert "KUSTOS_SERVICE_SECRET" in wrong.detail
+
+
+@pytest.mark.parametrize(("audience", "state", "words"), [("kustos", "good", "accepted"), ("x", "wrong", "'x': ")])
+def test_tv_14_doctor_tries_the_token_of_whoever_has_signed_in(
+    realm: KeycloakRealm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audience: str, state: str, words: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = realm.settings(tmp_path, KUSTOS_AUDIENCE=audience)
+    given = realm.sign_in(realm.person())
+    ends_at = int(time.time()) + given["expires_in"]
+    SignedIn.at(settings)._keep(Tokens(given["access_token"], given["refresh_token"], "", ends_at), "T")
+    (finding,) = [each for each in examine(settings) if each.check == "sign-in"]
+    assert finding.state == state
+    assert words in finding.detail
 
 
 def test_what_keycloak_exports_reads_like_what_was_imported(realm: KeycloakRealm, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from api.cli.doctor import Finding, examine
 from api.tokens.auth import usable
 from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.discovery import PATH
 from api.tokens.issuers import CERTS
 from rag.settings import Settings
 from tests.library import jwk, signing_key
@@ -23,12 +24,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 GOOD = jwk(signing_key())
 SHORT = jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024), "short")
 ENCRYPTS = {**GOOD, "kid": "enc", "use": "enc", "alg": "RSA-OAEP"}
+ISSUER = "https://id.example/realms/acme"
 Published = Callable[[bytes], str]
 
 
 @pytest.fixture
 def published() -> Iterator[Published]:
-    """Publishes a body at the address that is returned."""
+    """Publishes a body as a realm's keys at the address that is returned; the realm calls itself `ISSUER`."""
     servers: list[HTTPServer] = []
 
     def publish(body: bytes) -> str:
@@ -36,7 +38,8 @@ def published() -> Iterator[Published]:
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.end_headers()
-                self.wfile.write(body)
+                described = self.path.endswith(PATH)
+                self.wfile.write(json.dumps({"issuer": ISSUER}).encode() if described else body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -57,8 +60,7 @@ def found(home: Path, **given: str) -> list[Finding]:
 
 
 def of_provider(home: Path, url: str, **given: str) -> Finding:
-    issuer = "https://id.example/realms/acme"
-    provider = {"issuer": issuer, "jwks_url": f"{url}{CERTS}", "realm": "acme", "service_secret": "s"}
+    provider = {"issuer": ISSUER, "jwks_url": f"{url}{CERTS}", "realm": "acme", "service_secret": "s"}
     (finding,) = found(home, **{**provider, **given})
     return finding
 
@@ -78,6 +80,28 @@ def test_doctor_counts_the_keys_that_can_be_used(
     finding = of_provider(tmp_path, published(json.dumps({"keys": keys}).encode()))
     assert finding.state == state
     assert words in finding.detail
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("given", ["https://id.example/realms/other", f"{ISSUER}/", "http://id.example/realms/acme"])
+def test_tv_12_doctor_names_the_issuer_that_tokens_will_name_where_the_setting_differs(
+    tmp_path: Path, published: Published, given: str
+) -> None:
+    finding = of_provider(tmp_path, published(json.dumps({"keys": [GOOD]}).encode()), issuer=given)
+    assert finding.state == "wrong"
+    assert f"set KUSTOS_ISSUER={ISSUER} in place of {given}." in finding.detail
+
+
+@pytest.mark.loopback
+def test_doctor_tells_one_cause_once(tmp_path: Path) -> None:
+    """Every check that asks Keycloak fails for it; so does every check that reads the settings of the provider."""
+    silent = {"issuer": ISSUER, "jwks_url": f"http://127.0.0.1:9{CERTS}", "realm": "acme", "service_secret": "s"}
+    silent |= {"page_secret": "p", "clients": ("kustos-page",)}
+    for given, words in (({}, "cannot be fetched"), ({"realm": ""}, "KUSTOS_REALM must be set")):
+        settings = Settings(home=tmp_path, models_dir=tmp_path, ollama_url="", **{**silent, **given})
+        wrong = [each for each in examine(settings) if each.state == "wrong" and each.check != "home"]
+        assert [each.check for each in wrong if each.check != "models"] == ["identity"], wrong
+        assert words in wrong[-1].detail
 
 
 @pytest.mark.loopback

@@ -221,6 +221,7 @@ def realm_findings(home: Path, export: Path | None, **given: Any) -> list[Findin
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's keys are another check's concern, which would ask the network."""
     monkeypatch.setattr("api.cli.doctor.usable_keys", lambda _: 1)
+    monkeypatch.setattr("api.cli.doctor.issuer_named", lambda settings: settings.issuer)
 
 
 @pytest.mark.usefixtures("no_keys")
@@ -233,8 +234,17 @@ def test_doctor_finds_an_export_that_is_right_good(tmp_path: Path) -> None:
 def test_doctor_names_what_an_export_lacks(tmp_path: Path) -> None:
     export = tmp_path / "export.json"
     export.write_text(json.dumps(changed(without(AUDIENCE))), encoding="utf-8")
-    findings = realm_findings(tmp_path, export)
-    assert [each.state for each in findings] == ["wrong"] * len(CLIENTS)
+    (finding,) = realm_findings(tmp_path, export)
+    assert finding.state == "wrong"
+    assert finding.detail.startswith(f"clients {', '.join(sorted(CLIENTS))}: no mapper names kustos as audience:")
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_doctor_names_an_audience_that_no_token_will_have_once_and_those_that_tokens_do_have(tmp_path: Path) -> None:
+    (finding,) = realm_findings(tmp_path, REALM_FILE, audience="kustoss")
+    assert finding.state == "wrong"
+    assert "no mapper names kustoss as audience, they name kustos: " in finding.detail
+    assert "correct KUSTOS_AUDIENCE" in finding.detail
 
 
 @pytest.mark.usefixtures("no_keys")

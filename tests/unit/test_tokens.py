@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from jwt.algorithms import ECAlgorithm
 
 from api.tokens.auth import LEEWAY_S, MAX_TOKEN_BYTES, Identity
-from api.tokens.jwks import COOL_DOWN_S, MAX_AGE_S, TIMEOUT_S, HttpKeys
+from api.tokens.jwks import COOL_DOWN_S, MAX_AGE_S, HttpKeys
+from api.tokens.published import TIMEOUT_S
 from rag.access import principals
 from rag.errors import NotAuthenticated, Unavailable
 from tests import library

@@ -1,0 +1,82 @@
+"""What an identity provider says of itself (OpenID Connect Discovery 1.0), and whether it answers at all."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+
+import httpx
+
+from api.tokens.published import client, read_json
+from rag.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+PATH = "/.well-known/openid-configuration"
+KNOWN_S = 5.0
+"""So long what is known of its answering counts, whoever asks how often: outsiders may, and each would be a request."""
+
+
+class Provider:
+    """The provider whose addresses begin with `base`. Decides nothing about anybody."""
+
+    def __init__(self, base: str, http: httpx.Client, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = base + PATH
+        self._http = http
+        self._clock = clock
+        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="identity provider")
+        self._asked: Future[bool] | None = None
+        self._asked_at = 0.0
+        self._silent = False
+
+    @classmethod
+    def at(cls, base: str) -> Provider:
+        return cls(base, client())
+
+    def issuer(self) -> str:
+        """What it calls itself in its tokens. Asks each time: for operators, not for callers.
+
+        Raises:
+            Unavailable: it does not say; the message says why.
+        """
+        try:
+            return _issuer(read_json(self._http, self._url, self._clock))
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            raise Unavailable(f"the identity provider does not answer at {self._url}: {error}") from error
+
+    def answers(self, patience_s: float) -> bool:
+        """Whether it answers, as of `KNOWN_S` ago or later. A question that is open for `patience_s` counts as no."""
+        with self._lock:
+            now = self._clock()
+            if self._asked is None or (self._asked.done() and now >= self._asked_at + KNOWN_S):
+                self._asked, self._asked_at = self._thread.submit(self._tried), now
+            asked, left_s = self._asked, self._asked_at + patience_s - now
+        try:
+            return asked.result(max(0.0, left_s))
+        except TimeoutError:
+            return False
+
+    def _tried(self) -> bool:
+        """Asks. The log is told when it falls silent and when that is over, and not each time."""
+        try:
+            self.issuer()
+        except Unavailable as error:
+            if not self._silent:
+                log.warning("nobody can be admitted until this is over: %s", error)
+            self._silent = True
+            return False
+        if self._silent:
+            log.info("the identity provider answers again")
+        self._silent = False
+        return True
+
+
+def _issuer(told: object) -> str:
+    found = told.get("issuer") if isinstance(told, dict) else None
+    if not isinstance(found, str):
+        raise ValueError("it names no issuer")  # noqa: TRY004  of what came, not of what was given
+    return found
