@@ -36,7 +36,7 @@ from api.sign_in.sessions import Sessions
 from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
-from api.tokens.issuers import check_demo
+from api.tokens.issuers import check_demo, open_provider
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
 from rag.machine import processors
@@ -114,6 +114,7 @@ def create_app(
         sessions=sessions,
         limits=RequestLimits(kustos.records.limits, settings.requests_per_subject, settings.requests_per_key),
         failures=Failures(settings.failures_per_address),
+        provider=open_provider(settings),
     )
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.explaining = Explaining(kustos.records, known)

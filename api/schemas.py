@@ -154,7 +154,13 @@ class ModelList(_Reply):
 
 
 class Health(_Reply):
-    status: Literal["alive", "ready"]
+    status: Literal["alive"]
+
+
+class Readiness(_Reply):
+    status: Literal["ready"]
+    admits: bool = Field(description="Whether the identity provider answers, without which nobody is let in.")
+    reason: str | None = Field(description="Why not; null where it does, and where there is none.")
 
 
 class SampleAccount(_Reply):

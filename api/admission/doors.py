@@ -24,6 +24,7 @@ from api.slow_work import SlowWork
 from api.tokens.auth import Identity
 from api.tokens.confirmation import Unconfirmed
 from api.tokens.demo_issuer import DemoIssuer
+from api.tokens.discovery import Provider
 from rag.access.api_keys import PREFIX
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
@@ -61,6 +62,7 @@ class Doors:
     sessions: Sessions | None
     limits: RequestLimits
     failures: Failures
+    provider: Provider | None = None
     proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
     cookies: SlowWork = field(default_factory=lambda: SlowWork("sessions", PROOFS_AT_A_TIME, SIGN_IN_THREADS))
     sign_ins: SlowWork = field(default_factory=lambda: SlowWork("sign-ins", SIGN_INS_AT_A_TIME, SIGN_IN_THREADS))

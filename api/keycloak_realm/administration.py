@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -271,6 +272,7 @@ def administration(settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAd
         raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
     if not settings.service_secret:
         raise Misconfigured("KUSTOS_SERVICE_SECRET is not set")
+    _without_attempts()
     connection = KeycloakOpenIDConnection(
         server_url=f"{found[1]}/",
         realm_name=found[2],
@@ -283,6 +285,11 @@ def administration(settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAd
         each._s.trust_env = False  # no proxy or credentials of the environment stand between
         each._s.max_redirects = 0  # and the client's secret follows no redirect
     return KeycloakAdmin(connection=connection)
+
+
+def _without_attempts() -> None:
+    """Keeps the library under python-keycloak from logging each attempt to connect: what came of them is our error."""
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 class RealmReader:

@@ -34,7 +34,7 @@ class RealmWatch:
             done = self._sync.run()
         except KustosError as error:
             if not self._failing:
-                log.warning("the directory does not follow the realm, rights are asked live all the same: %s", error)
+                log.warning("the directory does not follow the realm until this is over: %s", error)
             self._failing = True
             return
         except Exception:  # the last catch of this thread: without it nobody would notice that it has ended

@@ -26,6 +26,8 @@ router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 SIGN_IN_S = 1_800
 """How long somebody may take at the identity provider, as Keycloak allows it (accessCodeLifespanLogin)."""
+PATIENCE_S = 2.0
+UNAVAILABLE = "sign-in-unavailable"
 
 
 @router.get("/session")
@@ -47,11 +49,16 @@ async def session(request: Request, doors: TheDoors) -> PageSession:
 
 
 @router.get("/session/login")
-def login(request: Request, doors: TheDoors) -> Response:
-    """Sends the browser to the identity provider, from the one address that it will be sent back to."""
+async def login(request: Request, doors: TheDoors) -> Response:
+    """Sends the browser to the identity provider, from the one address that it will be sent back to.
+
+    Where the provider does not answer, it goes back to the page, which says so; a browser would only show an error.
+    """
     sessions = _sessions(doors)
     if _is_another_name_of(urlsplit(sessions.url).netloc, request):
         return RedirectResponse(f"{sessions.url}{request.url.path}", 303)
+    if doors.provider and not await doors.sign_ins.whole(partial(doors.provider.answers, PATIENCE_S)):
+        return RedirectResponse(f"/#{UNAVAILABLE}", 303)
     secret, address = sessions.begin()
     reply = RedirectResponse(address, 303)
     # Lax, because the browser comes back from another site, and has to bring this one along.
@@ -152,4 +159,4 @@ def _what_came(error: Exception) -> str:
     """What the page says of it; nothing of the answer itself is repeated."""
     if isinstance(error, Refused) and error.error == "access_denied":
         return "sign-in-cancelled"
-    return "sign-in-unavailable" if isinstance(error, Unavailable) else "sign-in-failed"
+    return UNAVAILABLE if isinstance(error, Unavailable) else "sign-in-failed"

@@ -371,7 +371,7 @@ def test_i6_an_index_that_is_down_is_a_503_with_nothing_of_its_inside(library, c
 
 
 def test_readiness_needs_all_parts_and_says_nothing_of_them(library, client) -> None:
-    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/readyz").json() == {"status": "ready", "admits": True, "reason": None}
     library.index.down = True
     response = client.get("/readyz")
     assert response.status_code == 503

@@ -1,0 +1,122 @@
+"""Whether the identity provider answers: known to a few seconds, asked once for however many want to know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from api.admission.doors import Doors
+from api.tokens.discovery import KNOWN_S, Provider
+from rag.errors import Unavailable
+from tests.fake_provider import Clock, FakeProvider
+from tests.library import open_library
+
+BASE = "https://id.example/realms/acme"
+
+
+@dataclass
+class World:
+    """A provider whose answers and clock a test sets."""
+
+    now: float = 0.0
+    asked: int = 0
+    answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"issuer": BASE})
+    released: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        http = httpx.Client(transport=httpx.MockTransport(self._serve))
+        self.provider = Provider(BASE, http, clock=lambda: self.now)
+
+    def _serve(self, request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"{BASE}/.well-known/openid-configuration"
+        self.asked += 1
+        return self.answer()
+
+    def refuse(self) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused")
+
+    def hang(self) -> httpx.Response:
+        self.released.wait(30)
+        return httpx.Response(200, json={"issuer": BASE})
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.released.set()
+
+
+def test_it_is_asked_once_within_a_few_seconds_however_many_want_to_know(world: World) -> None:
+    assert [world.provider.answers(1.0) for _ in range(100)] == [True] * 100
+    assert world.asked == 1
+    world.now += KNOWN_S
+    assert world.provider.answers(1.0)
+    assert world.asked == 2
+
+
+def test_ft_02_silence_and_its_end_are_noticed_and_each_is_one_line_of_the_log(world: World, caplog) -> None:
+    caplog.set_level(logging.INFO, "api.tokens.discovery")
+    told = []
+    for answer in (world.refuse, world.refuse, World.answer, World.answer):
+        world.answer = answer
+        told.append(world.provider.answers(1.0))
+        world.now += KNOWN_S
+    assert told == [False, False, True, True]
+    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
+    assert "nobody can be admitted" in caplog.messages[0]
+    assert "Connection refused" in caplog.messages[0]
+
+
+def test_ft_03_who_asks_while_it_hangs_waits_so_long_and_who_comes_later_not_at_all(world: World) -> None:
+    world.answer = world.hang
+    assert not world.provider.answers(0.01)
+    world.now += KNOWN_S
+    assert not world.provider.answers(KNOWN_S)
+    assert world.asked == 1
+    world.released.set()
+    assert world.provider.answers(KNOWN_S + 30)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"issuer": 1}', b"<html>", b'"' + b"x" * 300_000 + b'"'])
+def test_what_is_no_description_names_no_issuer(world: World, body: bytes) -> None:
+    world.answer = lambda: httpx.Response(200, content=body)
+    with pytest.raises(Unavailable, match="does not answer"):
+        world.provider.issuer()
+    assert not world.provider.answers(1.0)
+
+
+@pytest.fixture
+def client(world: World, tmp_path: Path) -> TestClient:
+    library = open_library(tmp_path)
+    sessions = FakeProvider(Clock()).sessions(library.kustos.records.sessions)
+    app = library.app(sessions=sessions)
+    doors: Doors = app.state.doors
+    app.state.doors = Doors(**{name: getattr(doors, name) for name in doors.__slots__} | {"provider": world.provider})
+    return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
+
+
+def test_ft_02_while_the_provider_is_silent_the_service_stays_ready_and_says_that_nobody_is_admitted(
+    world: World, client: TestClient
+) -> None:
+    assert client.get("/readyz").json() == {"status": "ready", "admits": True, "reason": None}
+    world.answer, world.now = world.refuse, world.now + KNOWN_S
+    reply = client.get("/readyz")
+    assert reply.status_code == 200
+    assert reply.json()["admits"] is False
+    assert "does not answer" in reply.json()["reason"]
+
+
+def test_ft_02_nobody_is_sent_to_a_provider_that_is_silent(world: World, client: TestClient) -> None:
+    assert client.get("/session/login").headers["location"].startswith(BASE)
+    world.answer, world.now = world.refuse, world.now + KNOWN_S
+    reply = client.get("/session/login")
+    assert (reply.status_code, reply.headers["location"]) == (303, "/#sign-in-unavailable")
+    assert "set-cookie" not in reply.headers
