@@ -60,6 +60,7 @@ TABLE = (
     Row("GET", "/v1/documents/{document_id}", Duty.READER, 401, 200, KeyScope.QUERY),
     Row("GET", "/v1/documents/{document_id}/passages/{ordinal}", Duty.READER, 401, 200, KeyScope.QUERY),
     Row("GET", "/v1/documents/{document_id}/pages/{number}", Duty.READER, 401, 200, KeyScope.QUERY),
+    Row("POST", "/v1/evaluations", Duty.EVALUATOR, 401, 403, KeyScope.EVALUATE),
     Row("POST", "/v1/keys", Duty.READER, 401, 200),  # no key makes, lists or ends keys
     Row("GET", "/v1/keys", Duty.READER, 401, 200),
     Row("DELETE", "/v1/keys/{key_id}", Duty.READER, 401, 404),

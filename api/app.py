@@ -22,6 +22,7 @@ from api.routes import (
     chat,
     demo,
     documents,
+    evaluations,
     grants,
     health,
     ingest,
@@ -33,7 +34,7 @@ from api.routes import (
     session,
 )
 from api.sign_in.sessions import Sessions
-from api.slow_work import ANSWERS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
+from api.slow_work import ANSWERS_AT_A_TIME, EVALUATIONS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
 from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import check_demo, open_provider
@@ -55,6 +56,7 @@ ROUTERS = (
     ingest.router,
     audit.router,
     grants.router,
+    evaluations.router,
 )
 PAGE_ROUTERS = (page.router, session.router, demo.router)
 OPENAPI = "/openapi.json"
@@ -121,6 +123,7 @@ def create_app(
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
     app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)
     app.state.drawings = SlowWork("pictures", PICTURES_AT_A_TIME, max(1, processors() - 1))  # one parser is the sync's
+    app.state.evaluations = SlowWork("evaluations", EVALUATIONS_AT_A_TIME, 1)
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

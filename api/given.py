@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -53,6 +54,14 @@ def _drawings(request: Request) -> SlowWork:
     return cast(SlowWork, request.app.state.drawings)
 
 
+def _evaluations(request: Request) -> SlowWork:
+    return cast(SlowWork, request.app.state.evaluations)
+
+
+def _count(request: Request) -> Callable[[int], None]:
+    return cast(Callable[[int], None], request.state.count)  # so many further requests of this caller
+
+
 def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
@@ -70,5 +79,7 @@ TheSubjects = Annotated[Subjects, Depends(_subjects)]
 TheIngesting = Annotated[Ingesting, Depends(_ingesting)]
 ThePages = Annotated[PageImages, Depends(_pages)]
 TheAnswers = Annotated[SlowWork, Depends(_answers)]
+TheEvaluations = Annotated[SlowWork, Depends(_evaluations)]
+Count = Annotated[Callable[[int], None], Depends(_count)]
 TheDrawings = Annotated[SlowWork, Depends(_drawings)]
 RequestId = Annotated[str, Depends(_request_id)]

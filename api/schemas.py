@@ -14,6 +14,17 @@ from rag.retrieval import MAX_PASSAGES, MAX_QUESTION_CHARACTERS
 
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
 
+QueryId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+MOST_QUERIES = 50
+"""Of one evaluation; who has more sends more of them."""
+Judged = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")],
+        Annotated[int, Field(ge=0, le=1_000)],
+    ],
+    Field(min_length=1, max_length=1_000),
+]
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -212,6 +223,27 @@ class SignOutReply(_Reply):
     """`everywhere`: whether the identity provider knows it too."""
 
     everywhere: bool
+
+
+class EvaluationRequest(_Body):
+    """Judged queries, as BEIR has them. A query without judgements, or judgements without a query, are an error."""
+
+    queries: dict[QueryId, Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)]] = Field(
+        min_length=1, max_length=MOST_QUERIES, description="Texts by id.", examples=[{"q1": "Was kostet ein Hotel?"}]
+    )
+    qrels: dict[QueryId, Judged] = Field(
+        description="For each query what is relevant: a document's id or address, and a grade above 0.",
+        examples=[{"q1": {"file:///srv/share/travel.pdf": 1}}],
+    )
+    retriever: Literal["dense", "lexical", "hybrid"] = Field("hybrid", description="hybrid is how people search.")
+
+
+class EvaluationReply(_Reply):
+    queries: int
+    retriever: str
+    model: str = Field(description="The embedding model, whichever retriever was asked.")
+    measures: dict[str, float] = Field(description="Means over the queries, rounded to 4 digits.")
+    by_query: dict[str, dict[str, float]] = Field(description="The same of each query.")
 
 
 class KeyRequest(_Body):

@@ -19,6 +19,8 @@ ANSWERS_AT_A_TIME = 32
 """More than a model on one machine writes at once; the others wait in its runtime."""
 PICTURES_AT_A_TIME = 8
 """Pictures of pages that are drawn or wait for it; a page of a document has one."""
+EVALUATIONS_AT_A_TIME = 4
+"""One runs and the others wait, so that measuring takes a single thread from people's questions."""
 
 T = TypeVar("T")
 

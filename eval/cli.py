@@ -26,15 +26,16 @@ def evaluate() -> None:
     """Measure reading and retrieval, and audit who is shown what, over a folder of evaluation data.
 
     FOLDER is in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; for `access` also users.jsonl and
-    acl_tests.jsonl; for `parse` it holds files and a manifest names what must become of each. Everything runs in a
-    temporary folder with the configured embedding model and the real pipeline; your own documents are neither read
-    nor changed. docs/evaluation.md explains data, measures and output.
+    acl_tests.jsonl; for `parse` it holds files and a manifest names what must become of each. Everything but `service`
+    runs in a temporary folder with the configured embedding model and the real pipeline; your own documents are
+    neither read nor changed. docs/evaluation.md explains data, measures and output.
 
     \b
       kustos eval parse FOLDER --manifest FOLDER/MANIFEST.tsv
       kustos eval retrieval FOLDER
       kustos eval retrieval FOLDER --retriever lexical --json
       kustos eval access FOLDER
+      kustos eval service FOLDER
     """
 
 

@@ -73,6 +73,15 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgements:
+    """Judged queries without a corpus. Attributes as in `Dataset`."""
+
+    name: str
+    queries: tuple[Query, ...]
+    relevance: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     id: str
     groups: frozenset[str]
@@ -106,9 +115,21 @@ def load_dataset(folder: Path, split: str = "test") -> Dataset:
         BadDataset: a file is missing or cannot be read, an id is used twice or does not exist.
     """
     documents, queries = _corpus(folder), _queries(folder)
-    relevance = _qrels(folder, split, documents, queries)
+    relevance = _qrels(folder, split, queries, documents)
     judged = tuple(each for each in queries.values() if each.id in relevance)
     return Dataset(folder.resolve().name, tuple(documents.values()), judged, relevance)
+
+
+def load_judgements(folder: Path, split: str = "test") -> Judgements:
+    """Queries and the judgements of one split, about documents that are elsewhere: the corpus is not read.
+
+    Raises:
+        BadDataset: a file is missing or cannot be read, an id is used twice, or a query does not exist.
+    """
+    queries = _queries(folder)
+    relevance = _qrels(folder, split, queries)
+    judged = tuple(each for each in queries.values() if each.id in relevance)
+    return Judgements(folder.resolve().name, judged, relevance)
 
 
 def load_access_suite(folder: Path) -> AccessSuite:
@@ -186,8 +207,9 @@ def _access_test(
 
 
 def _qrels(
-    folder: Path, split: str, documents: Mapping[str, CorpusDocument], queries: Mapping[str, Query]
+    folder: Path, split: str, queries: Mapping[str, Query], documents: Mapping[str, CorpusDocument] | None = None
 ) -> dict[str, dict[str, int]]:
+    """Grades by query and document. Every document has to be one of `documents`, if these are known."""
     path = folder / "qrels" / f"{split}.tsv"
     if not path.is_file():
         there = ", ".join(sorted(each.stem for each in path.parent.glob("*.tsv"))) or "none"
@@ -200,7 +222,8 @@ def _qrels(
         with _located(path, number):
             query, document, grade = _judgement(line)
             _known(queries, query, "query")
-            _known(documents, document, "document")
+            if documents is not None:
+                _known(documents, document, "document")
             if document in relevance.setdefault(query, {}):
                 raise BadDataset(f"document {document!r} is judged twice for query {query!r}")
         relevance[query][document] = grade

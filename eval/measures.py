@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 import ir_measures
 from ir_measures import RR, R, nDCG
@@ -14,6 +15,8 @@ Relevance = Mapping[str, Mapping[str, int]]
 """Query id to document id to grade."""
 Rankings = Mapping[str, Sequence[str]]
 """Query id to document ids, best first, without duplicates."""
+ByQuery = Mapping[str, Mapping[str, float]]
+"""Query id to name of a measure to its value, not rounded."""
 
 
 def mean_measures(relevance: Relevance, rankings: Rankings) -> dict[str, float]:
@@ -22,14 +25,27 @@ def mean_measures(relevance: Relevance, rankings: Rankings) -> dict[str, float]:
     A query without a ranking counts as zero; a ranking without judgements does not count. nDCG with the grade as gain
     and log2 of the rank plus one as discount, as trec_eval has it.
     """
+    return means(measures_by_query(relevance, rankings))
+
+
+def means(values: ByQuery) -> dict[str, float]:
+    """Means over at least one query, rounded to 4 digits."""
+    return {name: round(fmean(each[name] for each in values.values()), DIGITS) for name in MEASURES}
+
+
+def measures_by_query(relevance: Relevance, rankings: Rankings) -> dict[str, dict[str, float]]:
+    """The measures of every judged query, as `mean_measures` takes the means of them."""
     judgements = [
         ir_measures.Qrel(query, document, grade)
         for query, graded in relevance.items()
         for document, grade in graded.items()
     ]
     found = [scored for query in relevance for scored in _scored(query, rankings.get(query, ()))]
-    values = ir_measures.calc_aggregate(MEASURES.values(), judgements, found)
-    return {name: round(float(values[measure]), DIGITS) for name, measure in MEASURES.items()}
+    names = {measure: name for name, measure in MEASURES.items()}
+    values = {query: dict.fromkeys(MEASURES, 0.0) for query in relevance}
+    for each in ir_measures.iter_calc(MEASURES.values(), judgements, found):
+        values[each.query_id][names[each.measure]] = float(each.value)
+    return values
 
 
 def _scored(query: str, ranking: Sequence[str]) -> Iterable[ir_measures.ScoredDoc]:

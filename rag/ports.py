@@ -277,7 +277,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What is in a bucket: whole tokens, seconds until there is one, seconds until it is full."""
+    """What is in a bucket: whole tokens, seconds until there are as many as were wanted, seconds until it is full."""
 
     bucket: Bucket
     tokens: int
@@ -285,11 +285,11 @@ class Level:
     full_s: float
 
     @classmethod
-    def of(cls, bucket: Bucket, full_s: float, window_s: float) -> Level:
+    def of(cls, bucket: Bucket, full_s: float, window_s: float, wanted: int = 1) -> Level:
         """The level of a bucket that will be full in `full_s` seconds, and fills in `window_s`."""
         step, rounding = window_s / bucket.size, 1e-3
         tokens = int((window_s - full_s + rounding) / step)
-        return cls(bucket, max(0, tokens), max(0.0, full_s + step - window_s), max(0.0, full_s))
+        return cls(bucket, max(0, tokens), max(0.0, full_s + wanted * step - window_s), max(0.0, full_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +303,8 @@ class Taken:
 class Limits(Protocol):
     """Token buckets that all replicas share."""
 
-    def take(self, buckets: Sequence[Bucket]) -> Taken:
-        """Takes a token from each bucket, or from none.
+    def take(self, buckets: Sequence[Bucket], tokens: int = 1) -> Taken:
+        """Takes so many tokens from each bucket, or none from any. A bucket that never holds as many refuses.
 
         Raises:
             StoreUnavailable: nothing is known, so nothing may be let through.

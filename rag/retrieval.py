@@ -9,7 +9,7 @@ from enum import StrEnum
 from rag.access.audit import Purpose
 from rag.access.gate import Gate
 from rag.access.scope import AccessScope, Caller
-from rag.documents import Passage, Question
+from rag.documents import Document, Passage, Question
 from rag.errors import BadInput
 from rag.fusion import fuse
 from rag.ports import Embedder, LanguageDetector, LexicalEncoder
@@ -97,6 +97,25 @@ class Retrieval:
 
     def search_as(self, scope: AccessScope, question: Question, limit: int, purpose: Purpose) -> list[Passage]:
         """As `search_for`, for a scope that the gate has made already."""
-        confirmed = self._gate.candidates(scope, question, max(DEPTH, limit))
+        ranked, stale = self._ranked(scope, question, max(DEPTH, limit))
+        return self._gate.release(scope, ranked[:limit], purpose, stale)
+
+    def documents_for(self, caller: Caller, request: Request, purpose: Purpose) -> list[Document]:
+        """The documents of the best passages that the caller may read now, in the order of each one's best passage.
+
+        Of all passages that a search looks at, and at most `request.limit` documents. No text leaves.
+
+        Raises:
+            ModelUnavailable, StoreUnavailable: a part that is needed does not answer.
+        """
+        question, scope = self.question(request), self._gate.scope_for(caller, purpose)
+        if scope is None:
+            return []
+        ranked, stale = self._ranked(scope, question, DEPTH)
+        return self._gate.ranking(scope, ranked, request.limit, purpose, stale)
+
+    def _ranked(self, scope: AccessScope, question: Question, depth: int) -> tuple[list[str], int]:
+        """Ids of chunks, best first, and how many the index proposed in vain."""
+        confirmed = self._gate.candidates(scope, question, depth)
         ranked = fuse(confirmed.candidates, question.language, self._covers)
-        return self._gate.release(scope, [each.chunk_id for each in ranked[:limit]], purpose, confirmed.stale_index)
+        return [each.chunk_id for each in ranked], confirmed.stale_index

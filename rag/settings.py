@@ -51,6 +51,7 @@ class Settings:
         host, port: where `kustos serve` listens.
         public_name: host name that a TLS proxy on this machine keeps in its requests.
         url: the service that people's commands ask; empty means that of `home`.
+        api_key: with it these ask, in place of a sign-in.
         issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
         clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
         realm: name that qualifies the principals of that issuer.
@@ -89,6 +90,7 @@ class Settings:
     port: int = 8080
     public_name: str = ""
     url: str = ""
+    api_key: str = field(default="", repr=False)
     issuer: str = ""
     audience: str = "kustos"
     clients: tuple[str, ...] = ()

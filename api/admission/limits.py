@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 
-from rag.errors import TooManyRequests
+from rag.errors import BadInput, TooManyRequests
 from rag.ports import Bucket, Level, Limits
 
 WINDOW_S = 60
@@ -32,15 +32,19 @@ class RequestLimits:
         self._per_subject = per_subject
         self._per_key = per_key
 
-    def take(self, subject: str, key_id: str | None = None, *, apart: bool = False) -> Mapping[str, str]:
+    def take(
+        self, subject: str, key_id: str | None = None, *, apart: bool = False, further: int = 0
+    ) -> Mapping[str, str]:
         """Counts a request; returns the headers that tell what is left.
 
         Args:
             apart: it is for what no key opens. Whoever has got hold of keys cannot use that up, and so cannot keep
                 their owner from taking them back.
+            further: the request is counted already, and does the work of so many others.
 
         Raises:
-            TooManyRequests: nothing is.
+            BadInput: it is more than the limits ever allow at once.
+            TooManyRequests: too little is left.
             StoreUnavailable: the catalog does not answer.
         """
         wanted = [Bucket(f"{'keyless' if apart else 'subject'}:{subject}", self._per_subject)]
@@ -49,7 +53,11 @@ class RequestLimits:
         buckets = [each for each in wanted if each.size]
         if not buckets:
             return {}
-        taken = self._limits.take(buckets)
+        if further + 1 > (most := min(each.size for each in buckets)):
+            raise BadInput(
+                f"this counts as {further + 1} requests, and {most} a minute are allowed; ask for less at a time"
+            )
+        taken = self._limits.take(buckets, further or 1)
         if taken.refused is not None:
             raise TooManyRequests(_sentence(taken.refused), taken.refused.next_s)
         return _headers(taken.levels)

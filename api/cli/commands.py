@@ -38,10 +38,12 @@ class _Lazy(click.Group):
 
             return break_glass
         if cmd_name == "eval":
+            from api.cli.evaluating import service
             from api.cli.revocation import revocation
             from eval.cli import evaluate
 
             evaluate.add_command(revocation)
+            evaluate.add_command(service)
             return evaluate
         if cmd_name == "directory":
             from api.cli.directory import directory
@@ -339,9 +341,9 @@ def doctor(realm: Path | None, as_json: bool) -> None:
 @typed_failures
 def token(who: str | None, as_json: bool) -> None:
     """Print a short-lived token of yours, or of WHO, for use with curl or an OpenAI client."""
-    from api.cli.connection import proof
+    from api.cli.connection import bearer, signed_in
 
-    value = proof(installed() if who else settings(), who)["Authorization"].removeprefix("Bearer ")
+    value = (bearer(installed(), who) if who else signed_in(settings()))["Authorization"].removeprefix("Bearer ")
     print_json({"token": value}) if as_json else click.echo(value)
 
 

@@ -28,6 +28,7 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from api.admission.doors import KEY_HEADER
 from api.admission.local_operator import LocalOperator
 from api.cli.signed_in import SignedIn
 from api.loopback import is_loopback
@@ -109,13 +110,24 @@ def reach(settings: Settings) -> Iterator[httpx.Client]:
 
 
 def proof(settings: Settings, who: str | None) -> dict[str, str]:
-    """Header of the sample account `who`; of the person who has signed in, where none is named.
+    """Header of the sample account `who`; where none is named, of the settings' API key or who has signed in.
 
     Raises:
         NotAuthenticated: nobody has signed in, or the sign-in has ended.
         Misconfigured, NotFound, Unavailable: as `bearer` and `SignedIn.token`.
     """
-    return bearer(settings, who) if who else {"Authorization": f"Bearer {SignedIn.at(settings).token()}"}
+    if who:
+        return bearer(settings, who)
+    return {KEY_HEADER: settings.api_key} if settings.api_key else signed_in(settings)
+
+
+def signed_in(settings: Settings) -> dict[str, str]:
+    """Header of the person who has signed in.
+
+    Raises:
+        NotAuthenticated, Misconfigured, Unavailable: as `SignedIn.token`.
+    """
+    return {"Authorization": f"Bearer {SignedIn.at(settings).token()}"}
 
 
 def bearer(settings: Settings, who: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ class Action(StrEnum):
     ANSWER = "answer"
     READ = "read"
     LIST = "list"
+    EVALUATE = "evaluate"  # documents were counted in measures; no text of theirs left
 
 
 class Act(StrEnum):

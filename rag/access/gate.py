@@ -121,6 +121,22 @@ class Gate:
         self._record_passages(scope, purpose, passages, stale=stale)
         return passages
 
+    def ranking(
+        self, scope: AccessScope, chunk_ids: Sequence[str], limit: int, purpose: Purpose, stale: int = 0
+    ) -> list[Document]:
+        """The documents that these chunks are of, as far as the caller may read them now, at most `limit`.
+
+        Each stands where the first of its chunks does. They are released without a passage.
+
+        Raises:
+            StoreUnavailable: the catalog does not answer, or the audit record could not be written.
+        """
+        current = self._authority.chunks(scope.tenant, chunk_ids) if chunk_ids else {}
+        permitted = _permitted(scope, [current[each] for each in chunk_ids if each in current])
+        documents = list({each.document.id: each.document for each in permitted}.values())[:limit]
+        self._record(scope, purpose, [Released(each.id, each.version) for each in documents], stale=stale)
+        return documents
+
     def document(self, scope: AccessScope | None, document_id: str, purpose: Purpose) -> Document:
         """One document's metadata.
 

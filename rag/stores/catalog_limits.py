@@ -55,17 +55,17 @@ class CatalogLimits:
         self._now = _NOW_SQLITE if catalog.is_sqlite else _NOW_POSTGRES
         self._take = self._taking(sqlite.insert if catalog.is_sqlite else postgresql.insert)
 
-    def take(self, buckets: Sequence[Bucket]) -> Taken:
-        """Takes a token from each bucket, or from none.
+    def take(self, buckets: Sequence[Bucket], tokens: int = 1) -> Taken:
+        """Takes so many tokens from each bucket, or none from any. A bucket that never holds as many refuses.
 
         Raises:
             StoreUnavailable: the catalog does not answer, so nothing is known.
         """
         try:
             with self._catalog.writing(durable=False) as connection:
-                return Taken(tuple(self._one(connection, each) for each in buckets))
+                return Taken(tuple(self._taken(connection, each, tokens) for each in buckets))
         except _Empty as empty:
-            level = self._level(empty.bucket)
+            level = self._level(empty.bucket, tokens)
             return Taken((level,), refused=level)
 
     def forget_full(self) -> None:
@@ -74,13 +74,15 @@ class CatalogLimits:
         with self._catalog.writing(durable=False) as connection:
             connection.execute(delete(rate_buckets).where(mine, rate_buckets.c.full_at < self._now))
 
-    def _one(self, connection: Connection, bucket: Bucket) -> Level:
-        """A token from one bucket.
+    def _taken(self, connection: Connection, bucket: Bucket, tokens: int) -> Level:
+        """What is left in one bucket.
 
         Raises:
-            _Empty: there is none in it.
+            _Empty: there are not so many in it.
         """
-        about = {"tenant": self._tenant, "name": bucket.name, "step": WINDOW_S / bucket.size}
+        if tokens > bucket.size:
+            raise _Empty(bucket)
+        about = {"tenant": self._tenant, "name": bucket.name, "step": tokens * WINDOW_S / bucket.size}
         ahead: float | None = connection.execute(self._take, about).scalar()
         if ahead is None:
             raise _Empty(bucket)
@@ -98,11 +100,11 @@ class CatalogLimits:
         ).returning(full_at - self._now)
         return taken
 
-    def _level(self, bucket: Bucket) -> Level:
+    def _level(self, bucket: Bucket, wanted: int) -> Level:
         """What is in a bucket. One that is full later than it can be is of a clock that has been set back since."""
         mine = and_(rate_buckets.c.tenant == self._tenant, rate_buckets.c.name == bucket.name)
         full_at, latest = rate_buckets.c.full_at, self._now + WINDOW_S
         with self._catalog.writing(durable=False) as connection:
             connection.execute(update(rate_buckets).where(mine, full_at > latest).values(full_at=latest))
             ahead = connection.execute(select(full_at - self._now).where(mine)).scalar()
-        return Level.of(bucket, ahead or 0.0, WINDOW_S)
+        return Level.of(bucket, ahead or 0.0, WINDOW_S, wanted)

@@ -133,6 +133,22 @@ def test_what_one_bucket_refuses_is_taken_from_none(limits) -> None:
     assert after.tokens >= before.tokens - 1
 
 
+def test_several_tokens_are_taken_together_or_not_at_all(limits) -> None:
+    bucket = Bucket("subject:ann", 6)
+    assert limits.take([bucket], 4).levels[0].tokens == 2
+    refused = limits.take([bucket], 4).refused
+    assert refused.tokens == 2
+    assert 10 < refused.next_s <= 20, "two more are wanted, and each takes ten seconds"
+    assert limits.take([bucket], 2).refused is None
+
+
+def test_a_bucket_that_never_holds_as_many_refuses(limits) -> None:
+    bucket = Bucket("subject:ann", 3)
+    assert limits.take([bucket], 3).refused is None
+    assert limits.take([Bucket("subject:bea", 3)], 4).refused is not None
+    assert limits.take([Bucket("subject:bea", 3)], 3).refused is None
+
+
 def test_ft_replicas_count_together_and_cannot_count_past_each_other(catalog, catalog_url, limits) -> None:
     with closing(Catalog.open(catalog_url)) as second, ThreadPoolExecutor(8) as pool:
         replicas = (limits, CatalogLimits(second, "main"))

@@ -43,6 +43,26 @@ def test_fb_19_a_duty_opens_its_own_addresses_and_no_document(
     assert client.get(f"/v1/documents/{MINUTES.id}", headers=who).status_code == 404
 
 
+def test_rm_15_the_service_account_for_evaluation_measures_and_finds_what_was_granted_to_it(
+    realm: KeycloakRealm, client: TestClient
+) -> None:
+    account = "service-account-kustos-eval"
+    body = {"queries": {"q": "minutes of the board"}, "qrels": {"q": {MINUTES.id: 1}}}
+
+    def recall() -> float:
+        proof = {"Authorization": f"Bearer {realm.service_token('kustos-eval')}"}
+        told = client.post("/v1/evaluations", json=body, headers=proof).json()
+        return float(told["measures"]["R@10"])
+
+    assert recall() == 0
+    realm.join(account, "/leitung")
+    assert recall() == 1
+    realm.leave(account, "/leitung")
+    assert recall() == 0
+    proof = {"Authorization": f"Bearer {realm.service_token('kustos-sync')}"}
+    assert client.post("/v1/evaluations", json=body, headers=proof).status_code == 403
+
+
 def test_rm_06_a_duty_of_another_client_or_of_the_realm_is_none(realm: KeycloakRealm, client: TestClient) -> None:
     person = realm.person()
     realm.admin.create_realm_role({"name": "operator"}, skip_exists=True)

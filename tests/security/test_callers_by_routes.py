@@ -42,7 +42,7 @@ from tests.library import (
 
 PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}))
 PAGE = "http://127.0.0.1"
-SYNC, BOSS = principals.user(REALM, "sync"), principals.user(REALM, "boss")
+SYNC, BOSS, EVE = (principals.user(REALM, each) for each in ("sync", "boss", "eve"))
 DUTIES = frozenset({Duty.OPERATOR, Duty.AUDITOR, Duty.EVALUATOR})
 OPEN = {Duty.PUBLIC, Duty.DEMO}
 Headers = Sequence[tuple[str, str]]
@@ -148,6 +148,16 @@ CALLERS: Mapping[str, Asker] = {
     "key to query": keyed(KeyScope.QUERY, reads=True),
     "key to push": keyed(KeyScope.PUSH),
     "key to evaluate": keyed(KeyScope.EVALUATE),
+    "evaluator's key to evaluate": Asker(
+        lambda world: bearer(world.key(KeyScope.EVALUATE, of=EVE)),
+        duties=frozenset({Duty.EVALUATOR}),
+        scopes=frozenset({KeyScope.EVALUATE}),
+    ),
+    "evaluator's key to query": Asker(
+        lambda world: bearer(world.key(KeyScope.QUERY, of=EVE)),
+        duties=frozenset({Duty.EVALUATOR}),
+        scopes=frozenset({KeyScope.QUERY}),
+    ),
     "key in its own header": Asker(
         lambda world: [("X-API-Key", world.key(KeyScope.QUERY))], scopes=frozenset({KeyScope.QUERY}), reads=True
     ),
@@ -179,6 +189,7 @@ BODIES = {
     "/v1/search": {"query": "hotels"},
     "/v1/chat/completions": {"model": "text-general", "messages": [{"role": "user", "content": "hotels"}]},
     "/v1/keys": {"name": "x"},
+    "/v1/evaluations": {"queries": {"q": "hotels"}, "qrels": {"q": {PLAN.id: 1}}},
     "/v1/operator/ingest": {"source": "share", "path": "relative"},  # admitted, then refused: nothing is taken in here
     "/v1/operator/grants": {"person": "p", "principals": [], "minutes": 1, "reason": "r"},
     "/v1/audit/prune": {"before": "2000-01-01T00:00:00Z"},
@@ -205,8 +216,14 @@ def world(tmp_path_factory) -> World:
     library = open_library(
         tmp_path_factory.mktemp("home"), PLAN, failures_per_address=0, requests_per_subject=0, requests_per_key=0
     )
-    roles = {principals.client_role(REALM, "kustos", each) for each in DUTIES}
-    subjects = CurrentSubjects({SYNC: frozenset({SYNC, SALES}), BOSS: frozenset({BOSS, *roles})})
+    roles = {each: principals.client_role(REALM, "kustos", each) for each in DUTIES}
+    subjects = CurrentSubjects(
+        {
+            SYNC: frozenset({SYNC, SALES}),
+            BOSS: frozenset({BOSS, *roles.values()}),
+            EVE: frozenset({EVE, roles[Duty.EVALUATOR]}),
+        }
+    )
     secret, identity = "s" * 43, Identity([issuer()])
     client = cast(Client, OneSignIn(named(secret, "nonce")))
     store = library.kustos.records.sessions

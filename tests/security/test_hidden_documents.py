@@ -24,7 +24,7 @@ from rag.stores.edge import EdgeIndex
 from tests.fakes import WordEmbedder
 from tests.library import REALM, SALES, SOURCE, TENANT, Library, Written, open_library, person
 
-ANN = person("ann", groups=["/sales"])
+ANN = person("ann", groups=["/sales"], duties=["evaluator"])
 HER, OTHERS, MANAGERS = user(REALM, "ann"), group(REALM, "/it"), realm_role(REALM, "managers")
 WORDS = [
     "lorry",
@@ -106,6 +106,7 @@ def calls() -> Iterator[tuple[str, str, object]]:
         yield "GET", path, None
     after = "file:///share/hidden"
     yield "GET", f"/v1/documents?after={after}", None
+    yield from evaluations()
     for name in ("readable 0", "readable 37", "hidden 1", "hidden 501"):
         identifier = _written(name, "", HIDING[0]).id
         for path in ("", "/passages/1", "/passages/2?before=5&after=5", "/passages/9", "/pages/1"):
@@ -114,6 +115,16 @@ def calls() -> Iterator[tuple[str, str, object]]:
         yield "GET", path, None
     for wrong in ({}, {"query": ""}, {"query": "x", "narrow": {"acl": ["x"]}}, {"query": "x" * 9_000}):
         yield "POST", "/v1/search", wrong
+
+
+def evaluations() -> Iterator[tuple[str, str, object]]:
+    """Queries judged by her own, hidden and absent documents, by id and by address."""
+    judged = [_written(name, "", HIDING[0]) for name in ("readable 0", "readable 36", "hidden 1", "hidden 501")]
+    by_id, by_address = {each.id: 1 for each in judged}, {each.uri: 1 for each in judged}
+    qrels = {"by id": by_id, "by address": by_address, "absent": {NEVER: 1}}
+    for retriever in ("hybrid", "dense", "lexical"):
+        texts = dict.fromkeys(qrels, "moonshot rate for hotels")
+        yield "POST", "/v1/evaluations", {"queries": texts, "qrels": qrels, "retriever": retriever}
 
 
 Replies = dict[str, tuple[int, dict[str, str], str]]

@@ -15,6 +15,7 @@ from eval.datasets import (
     Query,
     load_access_suite,
     load_dataset,
+    load_judgements,
 )
 
 CORPUS: list[dict[str, object]] = [
@@ -68,6 +69,20 @@ def test_a_folder_becomes_documents_judged_queries_and_grades(files: Files, writ
     assert dataset.documents[2].text == "Line\u2028separators are no line ends."
     assert dataset.queries == (Query("q1", "How do we travel?"),), "q2 is not judged"
     assert dataset.relevance == {"q1": {"d1": 1, "d2": 0}}
+
+
+def test_judgements_need_no_corpus_and_may_name_any_document(files: Files, write: Callable[[Files], Path]) -> None:
+    del files["corpus.jsonl"]
+    files["qrels/test.tsv"] += "q1\tfile://share/travel.pdf\t2\n"
+    loaded = load_judgements(write(files))
+    assert loaded.queries == (Query("q1", "How do we travel?"),)
+    assert loaded.relevance == {"q1": {"d1": 1, "d2": 0, "file://share/travel.pdf": 2}}
+
+
+def test_judgements_of_a_query_that_is_not_there_are_refused(files: Files, write: Callable[[Files], Path]) -> None:
+    files["qrels/test.tsv"] += "q9\td1\t1\n"
+    with pytest.raises(BadDataset, match=r"test\.tsv:4: there is no query 'q9'"):
+        load_judgements(write(files))
 
 
 def test_windows_line_ends_and_blank_lines_change_nothing(files: Files, write: Callable[[Files], Path]) -> None:

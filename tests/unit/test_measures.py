@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from eval.measures import mean_measures
+from eval.measures import MEASURES, mean_measures, means, measures_by_query
 
 DISCOUNT_2 = 1 / math.log2(3)
 DISCOUNT_3 = 1 / math.log2(4)
@@ -37,3 +37,13 @@ def test_measures_agree_with_the_formula(
 ) -> None:
     expected = {"nDCG@10": round(ndcg, 4), "R@10": round(recall, 4), "MRR@10": round(mrr, 4)}
     assert mean_measures(relevance, rankings) == expected
+
+
+@pytest.mark.parametrize(("relevance", "rankings"), [case[:2] for case in CASES.values()], ids=CASES.keys())
+def test_each_judged_query_has_measures_and_their_means_are_those_of_all(
+    relevance: dict[str, dict[str, int]], rankings: dict[str, list[str]]
+) -> None:
+    values = measures_by_query(relevance, rankings)
+    assert values.keys() == relevance.keys()
+    assert all(each.keys() == MEASURES.keys() for each in values.values())
+    assert means(values) == mean_measures(relevance, rankings)

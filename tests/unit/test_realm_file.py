@@ -101,7 +101,7 @@ def test_the_people_are_the_sample_company_with_their_subjects_roles_and_groups(
 def test_duties_are_those_of_the_sample_company_and_nobody_has_two() -> None:
     duties = {each["name"]: each.get("duties", []) for each in COMPANY["accounts"]}
     assert {name: each["clientRoles"]["kustos"][1:] for name, each in PEOPLE.items()} == duties
-    assert sorted(map(tuple, duties.values()))[-2:] == [("auditor",), ("operator",)]
+    assert sorted(map(tuple, duties.values()))[-3:] == [("auditor",), ("evaluator",), ("operator",)]
     assert max(map(len, duties.values())) == 1
 
 

@@ -1,0 +1,49 @@
+"""POST /v1/evaluations: how well search finds what somebody judged relevant, over what this evaluator may read."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from api.admission.doors import GuardedRoute
+from api.given import Count, RequestId, TheCaller, TheEvaluations, TheKustos, TheUnconfirmed
+from api.schemas import EvaluationReply, EvaluationRequest
+from eval.judged import Benchmark, evaluate_as
+from eval.measures import means
+from rag.errors import Unavailable
+from rag.retrieval import Mode
+
+router = APIRouter(route_class=GuardedRoute)
+
+
+@router.post("/v1/evaluations", summary="Measure retrieval with judged queries")
+async def evaluate(
+    body: EvaluationRequest,
+    kustos: TheKustos,
+    caller: TheCaller,
+    unconfirmed: TheUnconfirmed,
+    evaluations: TheEvaluations,
+    count: Count,
+    request_id: RequestId,
+) -> EvaluationReply:
+    """As the caller, and through the gate. Each query counts as a request and is on record.
+
+    A judged document that the caller may not read is one that was not found, as if there were none.
+    """
+    benchmark = Benchmark(body.queries, body.qrels)
+    run = partial(evaluate_as, caller, kustos.retrieval, benchmark, Mode(body.retriever), request_id)
+    with evaluations.place():
+        if more := len(body.queries) - 1:
+            await run_in_threadpool(count, more)
+        by_query = await evaluations.run(run)
+    if not caller.principals <= (await unconfirmed.confirmed_again()).principals:
+        raise Unavailable("the caller lost rights while his queries were asked")
+    return EvaluationReply(
+        queries=len(body.queries),
+        retriever=body.retriever,
+        model=kustos.embedder.profile.model,
+        measures=means(by_query),
+        by_query={name: dict(each) for name, each in by_query.items()},
+    )
