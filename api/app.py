@@ -93,17 +93,7 @@ def create_app(
     if demo_issuer is not None:
         check_demo(settings)
         log.warning("DEMO: anybody at this machine can sign in as any sample account. Not for real documents.")
-    app = FastAPI(
-        title="Kustos",
-        description=DESCRIPTION,
-        version="1",
-        openapi_url=OPENAPI,
-        docs_url=None,  # its page loads scripts from elsewhere
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=NO_TELEMETRY,
-    )
-    row_of("GET", OPENAPI)
+    app = _empty_app()
     known = subjects or open_subjects(settings, demo_issuer, identity, None)
     app.state.subjects = known
     app.state.kustos = kustos
@@ -133,6 +123,20 @@ def create_app(
         extra_headers={"X-Kustos-Demo": "1"} if demo_issuer is not None else {},
     )
     return app
+
+
+def _empty_app() -> FastAPI:
+    row_of("GET", OPENAPI)
+    return FastAPI(
+        title="Kustos",
+        description=DESCRIPTION,
+        version="1",
+        openapi_url=OPENAPI,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
 
 
 def _names(settings: Settings) -> frozenset[str]:
