@@ -176,7 +176,7 @@ class Authority(Protocol):
         """Every governing place of a tenant that has documents, with its ACL."""
 
     def rights_revision(self, tenant: str) -> int:
-        """Grows with every change of the tenant's governing places; 0 before the first."""
+        """Another number after every change of the tenant's governing places; 0 before the first."""
 
     def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
         """Every governing place of a tenant, with documents or without, and the revision at which they are so."""
@@ -192,7 +192,7 @@ class DirectoryEdges(Protocol):
     """Group memberships as the catalog keeps them."""
 
     def revision(self, tenant: str) -> int:
-        """Grows with every change of the tenant's memberships; 0 before the first."""
+        """Another number after every change of the tenant's memberships; 0 before the first."""
 
     def containers(self, tenant: str, principals: Set[Principal]) -> frozenset[Principal]:
         """Every group that holds one of `principals`, directly or through other groups. Cycles end."""

@@ -7,14 +7,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rag.access.api_keys import ApiKey, KeyScope, NewKey, digest, mint
+from rag.access.api_keys import ApiKey, KeyScope, NewKey, check_room, digest, mint
 from rag.access.audit import Act, Deed
 from rag.bootstrap import Records
 from rag.errors import BadInput, NotFound
 
 LIFETIME_DAYS, MOST_DAYS = 90, 366
-MOST_KEYS = 20
-"""Valid keys of one subject. Who needs more has lost sight of them."""
 
 
 def issue(
@@ -29,8 +27,7 @@ def issue(
     if not scopes or not 1 <= days <= MOST_DAYS:
         raise BadInput(f"a key has at least one scope and lives 1 to {MOST_DAYS} days")
     now = datetime.now(UTC)
-    if records.keys.valid_count(subject, now) >= MOST_KEYS:
-        raise BadInput(f"there are {MOST_KEYS} valid keys of this account, as many as may be; revoke one")
+    check_room(records.keys.valid_count(subject, now))  # before a record says that there is one
     made = mint()
     kept = ApiKey(
         id=made.id,

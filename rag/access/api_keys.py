@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from rag.errors import NotAuthenticated
+from rag.errors import BadInput, NotAuthenticated
 
 PREFIX = "kustos_"
 ID_CHARS, SECRET_CHARS, CHECKSUM_CHARS = 12, 43, 6
+MOST_KEYS = 20
+"""Valid keys of one subject. Who needs more has lost sight of them."""
 NO_DIGEST = "0" * 64
 """Compared with where there is no such key, so that this takes as long as a wrong one."""
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -66,6 +68,16 @@ class ApiKey:
     def is_valid(self, now: datetime) -> bool:
         """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and now < self.expires_at
+
+
+def check_room(valid: int) -> None:
+    """Whether somebody with so many valid keys may have another one.
+
+    Raises:
+        BadInput: he may not.
+    """
+    if valid >= MOST_KEYS:
+        raise BadInput(f"there are {MOST_KEYS} valid keys of this account, as many as may be; revoke one")
 
 
 def mint() -> NewKey:

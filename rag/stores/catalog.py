@@ -41,6 +41,9 @@ from rag.stores.lease import FileLease
 
 HEAD = "0002"
 BUSY_TIMEOUT_S = 30
+"""So long a transaction of a sync, or of somebody's deed, waits for SQLite's one lock."""
+ASKING_TIMEOUT_S = 5
+"""And so long one that belongs to a question: who asks had better hear 503 than nothing."""
 CACHE_KB = 65_536
 MAPPED_BYTES = 1 << 30
 # A firewall forgets a connection that is silent, and a server keeps the locks of one whose client is gone.
@@ -149,7 +152,8 @@ class Catalog:
         """A transaction that commits at the end of the block, or leaves no trace.
 
         Either way it outlives a crash of this process. `durable` also waits until the disk has it, so that a right once
-        taken away stays away after a power cut; without it SQLite does not wait (a record per question cannot).
+        taken away stays away after a power cut; without it SQLite does not wait (a record per question cannot), for the
+        disk nor, for long, for others that write.
 
         Raises:
             StoreUnavailable: the database does not answer, is full or read-only; or this thread held a lease that
@@ -157,10 +161,7 @@ class Catalog:
         """
         with _mapped_errors(), self._engine.begin() as connection:
             if self.is_sqlite:
-                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                # Takes the write lock at once: a transaction that reads first and writes later could otherwise fail
-                # half way, because SQLite does not let two of them upgrade.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _begin(connection, durable)
             for name, number in self._held.numbers.items():
                 _refuse_if_lost(connection, name, number)
             yield connection
@@ -296,6 +297,22 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _begin(connection: Connection, durable: bool) -> None:
+    """Takes SQLite's write lock at once.
+
+    A transaction that reads first and writes later could fail half way: SQLite does not let two of them upgrade.
+    """
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    if not durable:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(ASKING_TIMEOUT_S * 1000)}")
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's transactions begin where `writing` says so
     for pragma in (
@@ -303,6 +320,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys=ON",
         f"cache_size=-{CACHE_KB}",
         f"mmap_size={MAPPED_BYTES}",
-        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+        f"busy_timeout={int(ASKING_TIMEOUT_S * 1000)}",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from operator import attrgetter
 from threading import Lock
@@ -14,9 +15,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rag.access.audit import AuditRecord, Deed, Outcome
 from rag.access.audit_chain import DAY_MS, SEALED, Entry, Mark, Seal
-from rag.errors import Misconfigured
+from rag.errors import Misconfigured, StoreUnavailable
 from rag.stores.audit_notes import Notes
-from rag.stores.catalog import Catalog
+from rag.stores.catalog import ASKING_TIMEOUT_S, Catalog
 from rag.stores.catalog_schema import audit, audit_chains, audit_people, audit_texts
 
 OURS = "sys:"
@@ -86,13 +87,23 @@ class CatalogAudit:
             StoreUnavailable: it could not be written; the release, or the deed, must not happen.
             Misconfigured: the tenant's chain was begun with another key.
         """
-        with self._lock:
+        with self._turn():
             with self._catalog.writing(durable=False) as connection:
                 entry = self.append(connection, record)
             self._checked.add(record.tenant)
             self._notes.advance(record.tenant, Mark(entry.number, entry.mac))
         if self._forward:
             self._forward(entry)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While the catalog is locked nobody waits for everybody before him, each for the whole of his time."""
+        if not self._lock.acquire(timeout=ASKING_TIMEOUT_S):
+            raise StoreUnavailable("records before this one wait for the catalog")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def append(self, connection: Connection, record: AuditRecord | Deed) -> Entry:
         """Puts a record behind the last one, in a transaction of the caller's.
@@ -200,7 +211,8 @@ class CatalogAudit:
         person = self._seal.person(tenant, day, subject, salt)
         row = {"tenant": tenant, "day": day, "subject": subject, "salt": salt, "person": person}
         connection.execute(insert(audit_people), row)
-        connection.execute(delete(audit_people).where(audit_people.c.day < day - self._names_days))
+        old = (audit_people.c.tenant == tenant) & (audit_people.c.day < day - self._names_days)
+        connection.execute(delete(audit_people).where(old))
         return person
 
 

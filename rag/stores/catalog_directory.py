@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rag.access.groups import Edge
 from rag.access.principals import Principal
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_history import note_edges
+from rag.stores.catalog_revisions import DIRECTORY, renew
 from rag.stores.catalog_schema import memberships, revisions
 
 
@@ -25,7 +26,7 @@ class CatalogDirectory:
         self._containers = select(reached.union(above).c.container)
 
     def revision(self, tenant: str) -> int:
-        """Grows with every change of the tenant's memberships; 0 before the first."""
+        """Another number after every change of the tenant's memberships; 0 before the first."""
         statement = select(revisions.c.directory).where(revisions.c.tenant == tenant)
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar() or 0
@@ -39,8 +40,9 @@ class CatalogDirectory:
     def replace(self, tenant: str, origin: str, edges: Iterable[Edge]) -> None:
         """Makes `edges` all that `origin` (for instance a realm) says; other origins keep theirs. One transaction."""
         with self._catalog.writing() as connection:
+            self._catalog.take_turns(connection, f"directory {tenant}")
             if replace_edges(connection, tenant, origin, edges):
-                grow_revision(connection, tenant)
+                renew(connection, tenant, DIRECTORY)
 
     def chain(self, tenant: str, members: Set[Principal], container: Principal) -> tuple[Principal, ...]:
         """A shortest chain of groups from one of `members` up to `container`, both included; empty if there is none."""
@@ -81,10 +83,3 @@ def replace_edges(connection: Connection, tenant: str, origin: str, edges: Itera
         connection.execute(insert(memberships), added)
     note_edges(connection, tenant, origin, ended, begun, datetime.now(UTC))
     return bool(ended or begun)
-
-
-def grow_revision(connection: Connection, tenant: str) -> None:
-    """What was remembered of the tenant's memberships is out of date from the commit on."""
-    grown = update(revisions).where(revisions.c.tenant == tenant).values(directory=revisions.c.directory + 1)
-    if not connection.execute(grown).rowcount:
-        connection.execute(insert(revisions).values(tenant=tenant, directory=1))

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from rag.access.audit import Act, Deed
-from rag.access.break_glass import Grant, check_confirmation, check_proposal
+from rag.access.break_glass import PROPOSAL_MS, Grant, check_confirmation, check_proposal
 from rag.access.principals import Principal
 from rag.errors import BadInput, NotFound
 from rag.ports import AuditLog
@@ -93,17 +93,20 @@ class CatalogGrants:
         return self._found(identifier)
 
     def revoke(self, identifier: str, *, by: str, request_id: str) -> Grant:
-        """Ends a grant, or withdraws a proposal, at once. One that has ended stays as it is.
+        """Ends a grant, or withdraws a proposal, at once. One that was over or revoked before stays as it is.
 
         Raises:
             NotFound: there is none.
         """
         grant = self._found(identifier)
         self._tell(grant, Act.GRANT_REVOKED, by, request_id)
-        open_ones = (grants.c.id == grant.id) & grants.c.ended_by.is_(None)
+        now, until_ms = self._clock(), grants.c.until_ms
+        now_ms = int(now * 1000)
+        waiting = until_ms.is_(None) & (grants.c.proposed_ms > now_ms - PROPOSAL_MS)
+        open_ones = (grants.c.id == grant.id) & grants.c.ended_by.is_(None) & (waiting | (until_ms > now_ms))
         with self._catalog.writing() as connection:
-            connection.execute(update(grants).where(open_ones).values(ended_by=by))
-            note_end_of_grant(connection, grant, datetime.fromtimestamp(self.now_ms() / 1000, UTC))
+            if connection.execute(update(grants).where(open_ones).values(ended_by=by)).rowcount:
+                note_end_of_grant(connection, grant, datetime.fromtimestamp(now, UTC))
         return self._found(identifier)
 
     def now_ms(self) -> int:

@@ -9,7 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Row, Select, Table, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from rag.access.break_glass import Grant
 from rag.access.groups import Edge
@@ -20,13 +34,16 @@ from rag.stores.catalog_rows import acl
 from rag.stores.catalog_schema import acl_history, documents, membership_history, versions
 
 IDS_A_STATEMENT = 5_000
+ROWS_A_TRANSACTION = 2_000
+"""Questions wait no longer for the database than it takes to forget so many."""
 
 
-def note_places(connection: Connection, places: Sequence[Mapping[str, object]]) -> None:
+def note_places(connection: Connection, tenant: str, places: Sequence[Mapping[str, object]]) -> None:
     """Notes the rights of governing places, given as rows of `acls`, from their `changed_at` on."""
     columns = ("allow", "deny", "origin", "problem")
     rows = [
-        {"acl_id": each["id"], "at": each["changed_at"], **{name: each[name] for name in columns}} for each in places
+        {"tenant": tenant, "acl_id": each["id"], "at": each["changed_at"], **{name: each[name] for name in columns}}
+        for each in places
     ]
     if rows:
         connection.execute(insert(acl_history), rows)
@@ -101,8 +118,8 @@ class CatalogHistory:
     def place(self, acl_id: str, at: datetime) -> PastPlace | None:
         """The rights of a governing place at that moment; None where it was not there, or nothing is known any more."""
         columns = (acl_history.c.allow, acl_history.c.deny, acl_history.c.origin, acl_history.c.problem)
-        mine = select(*columns, acl_history.c.at).where(acl_history.c.acl_id == acl_id)
-        row = self._last(mine, acl_history, at)
+        mine = (acl_history.c.tenant == self._tenant) & (acl_history.c.acl_id == acl_id)
+        row = self._last(select(*columns, acl_history.c.at).where(mine), acl_history, at)
         return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, utc(row.at)) if row else None
 
     def memberships(self, principals: Set[Principal], at: datetime) -> set[Edge]:
@@ -125,17 +142,26 @@ class CatalogHistory:
 
     def prune(self, before: datetime) -> int:
         """Forgets what ended before that moment; what held then, and since, stays. Returns how many entries left."""
-        ended = membership_history.c.until < before
-        mine = membership_history.c.tenant == self._tenant
-        with self._catalog.writing() as connection:
-            gone = connection.execute(delete(membership_history).where(mine, ended)).rowcount
-            for table, key in ((versions, versions.c.document_id), (acl_history, acl_history.c.acl_id)):
-                later = table.alias()
-                followed = select(later.c.id).where(
-                    later.c[key.name] == key, later.c.id > table.c.id, later.c.at < before
-                )
-                gone += connection.execute(delete(table).where(followed.exists())).rowcount
+        gone = self._remove(membership_history, membership_history.c.until < before)
+        for table, key in ((versions, "document_id"), (acl_history, "acl_id")):
+            later = table.alias()
+            same = (later.c.tenant == table.c.tenant) & (later.c[key] == table.c[key])
+            followed = select(later.c.id).where(same, later.c.id > table.c.id, later.c.at < before)
+            gone += self._remove(table, followed.exists())
         return gone
+
+    def _remove(self, table: Table, ended: ColumnElement[bool]) -> int:
+        """Removes this tenant's rows of which that is true, some at a time. How many there were."""
+        gone, last = 0, 0
+        while True:
+            mine = select(table.c.id).where(table.c.tenant == self._tenant, table.c.id > last, ended)
+            with self._catalog.reading() as connection:
+                found = list(connection.execute(mine.order_by(table.c.id).limit(ROWS_A_TRANSACTION)).scalars())
+            if not found:
+                return gone
+            with self._catalog.writing() as connection:
+                connection.execute(delete(table).where(table.c.id.in_(found)))
+            gone, last = gone + len(found), found[-1]
 
     def _last(self, statement: Select[tuple[Any, ...]], table: Table, at: datetime) -> Row[Any] | None:
         ordered = statement.where(table.c.at <= at).order_by(table.c.at.desc(), table.c.id.desc()).limit(1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 
-from rag.access.api_keys import ApiKey, KeyScope
+from rag.access.api_keys import ApiKey, KeyScope, check_room
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import api_keys
 
@@ -25,11 +25,14 @@ class CatalogKeys:
         """Keeps a new key.
 
         Raises:
+            BadInput: its subject has as many that are valid as may be.
             StoreUnavailable: the catalog does not answer.
         """
         row = {each.name: getattr(key, each.name) for each in api_keys.columns}
         row["scopes"] = " ".join(sorted(key.scopes))
         with self._catalog.writing() as connection:
+            self._catalog.take_turns(connection, f"keys {self._tenant} {key.subject}")
+            check_room(connection.execute(self._valid(key.subject, key.created_at)).scalar_one())
             connection.execute(insert(api_keys), row)
 
     def find(self, identifier: str) -> ApiKey | None:
@@ -67,10 +70,13 @@ class CatalogKeys:
 
     def valid_count(self, subject: str, now: datetime) -> int:
         """How many valid keys a subject has."""
+        with self._catalog.reading() as connection:
+            return connection.execute(self._valid(subject, now)).scalar_one()
+
+    def _valid(self, subject: str, now: datetime) -> Select[int]:
         valid = (api_keys.c.revoked_at.is_(None), api_keys.c.expires_at > now)
         mine = (api_keys.c.tenant == self._tenant, api_keys.c.subject == subject)
-        with self._catalog.reading() as connection:
-            return int(connection.execute(select(func.count()).select_from(api_keys).where(*mine, *valid)).scalar_one())
+        return select(func.count()).select_from(api_keys).where(*mine, *valid)
 
     def _is(self, identifier: str) -> tuple[Any, ...]:
         return api_keys.c.tenant == self._tenant, api_keys.c.id == identifier

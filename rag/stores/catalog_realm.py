@@ -12,8 +12,9 @@ from rag.access.groups import Edge, Group, GroupTree
 from rag.access.principals import Principal
 from rag.errors import NotFound
 from rag.stores.catalog import Catalog
-from rag.stores.catalog_directory import grow_revision, replace_edges
+from rag.stores.catalog_directory import replace_edges
 from rag.stores.catalog_history import note_edges, utc
+from rag.stores.catalog_revisions import DIRECTORY, renew
 from rag.stores.catalog_schema import bound_paths, membership_history, realm_groups, realm_syncs, revisions
 
 PEOPLE_A_STATEMENT = 1_000
@@ -123,8 +124,7 @@ class CatalogRealm:
 
     def _alone(self, connection: Connection) -> None:
         """Others that change the tenant's directory wait for the end of this transaction, and read what it wrote."""
-        mine = update(revisions).where(revisions.c.tenant == self._tenant)
-        connection.execute(mine.values(directory=revisions.c.directory))
+        self._catalog.take_turns(connection, f"directory {self._tenant}")
 
     def _tree(self, connection: Connection) -> GroupTree:
         columns = (realm_groups.c.id, realm_groups.c.name, realm_groups.c.path, realm_groups.c.parent_id)
@@ -147,7 +147,7 @@ class CatalogRealm:
         if paths:
             connection.execute(insert(bound_paths), [{**about, "path": p, "group_id": g} for p, g in paths.items()])
         replace_edges(connection, self._tenant, self.groups_origin, after.edges(self._realm))
-        grow_revision(connection, self._tenant)
+        renew(connection, self._tenant, DIRECTORY)
 
     def _delete(self, connection: Connection, table: Table, key: str, values: list[str]) -> None:
         for at in range(0, len(values), PEOPLE_A_STATEMENT):

@@ -60,6 +60,7 @@ acl_history = Table(
     "acl_history",
     metadata,
     Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("tenant", String(200), nullable=False),
     Column("acl_id", String(36), nullable=False),  # kept when the place is gone
     Column("allow", Text, nullable=False),
     Column("deny", Text, nullable=False),
@@ -225,8 +226,8 @@ revisions = Table(
     "revisions",
     metadata,
     Column("tenant", String(200), primary_key=True),
-    Column("directory", Integer, nullable=False),  # grows with every change of memberships
-    Column("rights", Integer, nullable=False, default=0),  # grows with every change of governing places
+    Column("directory", BigInteger, nullable=False),  # another one after every change of memberships
+    Column("rights", BigInteger, nullable=False),  # another one after every change of governing places
 )
 
 cursors = Table(

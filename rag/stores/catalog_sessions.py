@@ -42,7 +42,7 @@ class CatalogSessions:
         """Keeps a new session, and forgets those that have not been used or that began so long ago."""
         ended = (sessions.c.used_at < unused_since) | (sessions.c.began_at < began_before)
         with self._catalog.writing() as connection:
-            connection.execute(delete(sessions).where(ended))
+            connection.execute(delete(sessions).where(sessions.c.tenant == self._tenant, ended))
             connection.execute(insert(sessions).values(tenant=self._tenant, **asdict(row)))
 
     def find(self, identifier: str) -> SessionRow | None:

@@ -24,8 +24,9 @@ from rag.stores.catalog import Catalog
 from rag.stores.catalog_history import note_documents, note_places
 from rag.stores.catalog_known import Today, known_items
 from rag.stores.catalog_reading import IDS_A_STATEMENT
+from rag.stores.catalog_revisions import RIGHTS, renew
 from rag.stores.catalog_rows import ACL, CHUNK, acl, acl_columns, chunk, chunk_columns
-from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals, revisions
+from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
 from rag.stores.catalog_terms import counted, packed
 
 DOCUMENTS_A_TRANSACTION = 1_000
@@ -169,9 +170,9 @@ class CatalogWriter:
                 connection.execute(insert(acls), [{**each, "number": highest + at} for at, each in enumerate(new, 1)])
             if different:
                 connection.execute(_CHANGE_PLACE, different)
-            note_places(connection, [*new, *({**each, "id": each["identifier"]} for each in different)])
+            note_places(connection, self._tenant, [*new, *({**each, "id": each["identifier"]} for each in different)])
             if new or changed:
-                self._grow_rights(connection)
+                renew(connection, self._tenant, RIGHTS)
                 synced = (cursors.c.tenant == self._tenant) & (cursors.c.source == source)
                 connection.execute(update(cursors).where(synced).values(applied=""))  # the next sync sets them right
             self._enqueue(connection, TaskKind.REPERMIT, *([each] for each in changed))
@@ -186,11 +187,11 @@ class CatalogWriter:
         with self._catalog.writing() as connection:
             unlisted = [row.id for row in connection.execute(idle) if row.reference not in listed]
             nobody = {**acl_columns(Acl.nobody()), "origin": "", "problem": None, "changed_at": now}
-            note_places(connection, [{"id": each, **nobody} for each in unlisted])
+            note_places(connection, self._tenant, [{"id": each, **nobody} for each in unlisted])
             for batch in _batches(unlisted, IDS_A_STATEMENT):
                 connection.execute(delete(acls).where(acls.c.id.in_(batch)))
             if unlisted:
-                self._grow_rights(connection)
+                renew(connection, self._tenant, RIGHTS)
 
     def regovern(self, document_ids: Mapping[str, str]) -> None:
         """Puts documents (and refusals) under other governing places, document id to acl id."""
@@ -394,13 +395,6 @@ class CatalogWriter:
         kept = {each.id for each in new.chunks}
         if gone := [each for each in before if each not in kept]:
             self._enqueue(connection, TaskKind.SETTLE, gone)
-
-    def _grow_rights(self, connection: Connection) -> None:
-        """So that nobody goes on with the governing places that he remembers."""
-        mine = revisions.c.tenant == self._tenant
-        grown = connection.execute(update(revisions).where(mine).values(rights=revisions.c.rights + 1))
-        if not grown.rowcount:
-            connection.execute(insert(revisions).values(tenant=self._tenant, directory=0, rights=1))
 
     def _settle_inside(self, connection: Connection, new: NewVersion, now: datetime) -> None:
         """Takes out what was inside the version of before and no longer is; notes what of today cannot be read."""

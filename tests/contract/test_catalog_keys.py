@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 from sqlalchemy import select, text, update
 
-from rag.access.api_keys import ApiKey, KeyScope, digest, mint
+from rag.access.api_keys import MOST_KEYS, ApiKey, KeyScope, digest, mint
+from rag.errors import BadInput
 from rag.ports import Bucket
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_keys import CatalogKeys
@@ -87,6 +89,26 @@ def test_only_valid_keys_count(keys) -> None:
         keys.add(each)
     keys.revoke(revoked.id, NOW)
     assert keys.valid_count(ANN, NOW) == 1
+
+
+def test_sa_05_keys_that_are_made_at_once_are_no_more_than_may_be(catalog, keys) -> None:
+    for _ in range(MOST_KEYS - 1):
+        keys.add(key())
+    keys.add(key(BEA))
+    at_once = Barrier(6)
+
+    def make() -> bool:
+        at_once.wait()
+        try:
+            keys.add(key())
+        except BadInput:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        made = [each.result() for each in [pool.submit(make) for _ in range(6)]]
+    assert sorted(made) == [False] * 5 + [True]
+    assert keys.valid_count(ANN, NOW) == MOST_KEYS
 
 
 def test_uses_are_noted_to_the_minute(keys) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 
 import pytest
 from sqlalchemy import text
@@ -120,6 +122,18 @@ def test_what_is_remembered_of_the_tree_follows_changes_by_another_process(catal
     CatalogRealm(catalog, TENANT, REALM).set_groups([SALES, NORTH], whole=True)
     assert realm.tree().agrees_with(NORTH)
     assert not realm.tree().agrees_with(Group("2", "north", "/extern/north", "4"))
+
+
+def test_several_that_bring_the_first_groups_at_once_take_turns(catalog) -> None:
+    at_once, groups = Barrier(6), [Group(f"g{n}", f"n{n}", f"/n{n}", None) for n in range(50)]
+
+    def bring(_: int) -> None:
+        at_once.wait()
+        CatalogRealm(catalog, TENANT, "acme").set_groups(groups, whole=True)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(bring, range(6)))
+    assert set(CatalogRealm(catalog, TENANT, "acme").tree().groups) == {each.id for each in groups}
 
 
 def test_the_same_groups_again_change_nothing(catalog, realm) -> None:

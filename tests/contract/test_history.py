@@ -20,6 +20,7 @@ from rag.access.principals import Principal, group, group_by_id, realm_role, use
 from rag.access.scope import Caller
 from rag.documents import Document, acl_id, document_id
 from rag.errors import NotFound
+from rag.stores import catalog_history
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_grants import CatalogGrants
@@ -141,6 +142,23 @@ def test_what_ended_before_a_day_can_be_forgotten_and_what_held_then_stays(world
     assert world.history.prune(later) == 0
 
 
+def test_the_past_is_forgotten_by_tenant_and_some_at_a_time(world: World, catalog: Catalog, monkeypatch) -> None:
+    monkeypatch.setattr(catalog_history, "ROWS_A_TRANSACTION", 2)
+    for right in (ANN, BOB, STAFF, SALES, NORTH):
+        world.grant("a", {right})
+    later = world.now()
+    transactions = []
+    writing = catalog.writing
+
+    def counted(**how: bool) -> object:
+        transactions.append(how)
+        return writing(**how)
+
+    monkeypatch.setattr(catalog, "writing", counted)
+    assert CatalogHistory(catalog, "other").prune(later) == 0
+    assert (world.history.prune(later), len(transactions)) == (4, 2)
+
+
 def test_i4_another_tenant_has_another_past(world: World, catalog: Catalog) -> None:
     world.grant("a", {ANN})
     world.write("plan", "a")
@@ -149,6 +167,8 @@ def test_i4_another_tenant_has_another_past(world: World, catalog: Catalog) -> N
     assert other.document(document_id(TENANT, SOURCE, "plan"), world.now()) is None
     assert other.document_at("file://share/plan", world.now()) is None
     assert other.memberships({ANN}, world.now()) == set()
+    assert world.history.place(acl_id(TENANT, SOURCE, "a"), world.now()) is not None
+    assert other.place(acl_id(TENANT, SOURCE, "a"), world.now()) is None
 
 
 def test_a_break_glass_grant_is_part_of_the_past_from_its_beginning_to_its_end(world: World) -> None:

@@ -12,10 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import logs
-from api.admission.key_issue import MOST_KEYS, issue
+from api.admission.key_issue import issue
 from api.admission.local_operator import LOCAL_OPERATOR
 from rag.access import principals
-from rag.access.api_keys import ApiKey, KeyScope, digest, mint
+from rag.access.api_keys import MOST_KEYS, ApiKey, KeyScope, digest, mint
 from rag.access.audit import Act
 from rag.errors import NotAllowed, Unavailable
 from tests.library import OPERATOR, REALM, SALES, TENANT, CurrentSubjects, Written, open_library, person, token

@@ -138,6 +138,14 @@ def test_rc_01_a_grant_that_is_revoked_ends_with_the_next_question(client, of, h
     assert found(client, ANN) == {"plan.txt"}
 
 
+@pytest.mark.parametrize("confirm", [True, False])
+def test_a_grant_that_is_over_is_not_said_to_have_been_revoked(client, clock, confirm) -> None:
+    grant = confirmed(client) if confirm else proposed(client)
+    clock.now_s += 86_400
+    reply = client.delete(f"/v1/operator/grants/{grant}", headers=KEY)
+    assert (reply.status_code, reply.json()["state"]) == (200, "over")
+
+
 def test_a_proposal_that_was_withdrawn_cannot_be_confirmed(client) -> None:
     grant = proposed(client)
     client.delete(f"/v1/operator/grants/{grant}", headers=KEY)

@@ -7,17 +7,25 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api.tokens.auth import LEEWAY_S, Identity
 from rag.access.acl import Acl
-from rag.access.principals import EVERYONE_IN_TENANT
+from rag.access.audit import Act, Deed
+from rag.access.directory import Directory
+from rag.access.principals import EVERYONE_IN_TENANT, group, user
+from rag.access.scope import Caller
+from rag.access.term_weights import TermWeights
 from rag.errors import NotAuthenticated, StoreUnavailable
 from rag.stores import catalog as catalog_module
+from rag.stores import catalog_audit
+from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_writing import Place
 from rag.stores.edge import EdgeIndex
 from tests.fakes import WordEmbedder
@@ -31,7 +39,8 @@ ANN = person("ann", groups=["/sales"])
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
-    monkeypatch.setattr(catalog_module, "BUSY_TIMEOUT_S", 0.1)
+    for name in ("BUSY_TIMEOUT_S", "ASKING_TIMEOUT_S"):
+        monkeypatch.setattr(catalog_module, name, 0.1)
     opened = open_library(tmp_path / "home", PLAN, MENU)
     yield opened
     opened.kustos.records.catalog.close()
@@ -87,6 +96,38 @@ def test_ft_05_while_another_process_holds_the_catalog_nothing_is_answered_and_a
         other.execute("ROLLBACK")
     other.close()
     assert statuses(client) == {200}
+
+
+def test_ft_05_who_asks_hears_503_sooner_than_a_sync_gives_up(tmp_path, library, monkeypatch) -> None:
+    monkeypatch.setattr(catalog_module, "BUSY_TIMEOUT_S", 60)
+    catalog, begun = library.kustos.records.catalog, Event()
+
+    def sync() -> None:
+        begun.set()
+        with catalog.writing():
+            pass
+
+    with sqlite3.connect(database(tmp_path), isolation_level=None) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        syncing = pool.submit(sync)
+        assert begun.wait(10)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable), catalog.writing(durable=False):
+                pass
+        assert not syncing.done()
+        other.execute("ROLLBACK")
+        syncing.result(30)
+    other.close()
+    with catalog.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 100, "also where a sync was before"
+
+
+def test_ft_05_nobody_waits_for_the_records_of_everybody_before_him(library, monkeypatch) -> None:
+    monkeypatch.setattr(catalog_audit, "ASKING_TIMEOUT_S", 0.01)
+    audit = library.kustos.records.audit
+    with audit._lock, pytest.raises(StoreUnavailable, match="records before this one"):
+        audit.record(Deed("main", "sys:local-operator", Act.INGEST, "request"))
+    audit.record(Deed("main", "sys:local-operator", Act.INGEST, "request"))
 
 
 @contextmanager
@@ -164,6 +205,30 @@ def test_ft_15_a_catalog_of_another_day_decides_as_soon_as_it_is_there(tmp_path,
     aside(path, "yesterday.db")
     aside(path.with_name("today.db"), path.name)
     assert client.get(f"/v1/documents/{PLAN.id}", headers=ANN).status_code == 404
+
+
+def test_ft_15_what_is_remembered_of_a_catalog_is_not_taken_for_what_another_says(tmp_path, library) -> None:
+    """The backup is changed as often as the catalog had been since, before anybody asks."""
+    path, records = database(tmp_path), library.kustos.records
+    sales = group("acme", "/sales")
+    records.directory.replace("main", "acme", [])
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    shutil.copy(path, path.with_name("yesterday.db"))
+    bob = user("acme", "bob")
+    caller = Caller("main", bob, frozenset({bob}))
+    directory, weights = Directory(records.directory), TermWeights(CatalogReader(records.catalog))
+    records.directory.replace("main", "acme", [(bob, sales)])
+    records.writer.set_places(SOURCE, [Place("new", Acl.of({SALES}), "x")])
+    assert sales in directory.widen(caller)
+    assert weights._allowing("main")[SALES]
+    aside(path, "today.db")
+    path.with_name("yesterday.db").rename(path)
+    records.directory.replace("main", "acme", [(sales, bob)])
+    records.writer.set_places(SOURCE, [Place("new", Acl.of({bob}), "x")])
+    assert sales not in directory.widen(caller)
+    assert bob in weights._allowing("main")
 
 
 def test_ft_15_an_index_of_yesterday_shows_nothing_that_the_catalog_of_today_does_not(tmp_path) -> None:

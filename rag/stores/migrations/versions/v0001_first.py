@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.create_table(
         "acl_history",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("acl_id", sa.String(length=36), nullable=False),
         sa.Column("allow", sa.Text(), nullable=False),
         sa.Column("deny", sa.Text(), nullable=False),
@@ -234,8 +235,8 @@ def upgrade() -> None:
     op.create_table(
         "revisions",
         sa.Column("tenant", sa.String(length=200), nullable=False),
-        sa.Column("directory", sa.Integer(), nullable=False),
-        sa.Column("rights", sa.Integer(), nullable=False),
+        sa.Column("directory", sa.BigInteger(), nullable=False),
+        sa.Column("rights", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_revisions")),
     )
     op.create_table(
