@@ -19,8 +19,9 @@ from rag.access.acl import permits
 from rag.access.audit import AuditRecord, Outcome, Purpose, Released, principals_hash
 from rag.access.break_glass import NO_GRANTS, extended
 from rag.access.directory import Directory
+from rag.access.places import PlacesNow
 from rag.access.scope import AccessScope, Caller
-from rag.access.term_weights import TermWeights
+from rag.access.term_weights import weighed
 from rag.documents import Candidate, Document, Passage, Position, Question
 from rag.errors import NotFound
 from rag.ports import AuditLog, Authority, ChunkReader, Grants, Stored
@@ -49,7 +50,7 @@ class Gate:
     ) -> None:
         self._reader = reader
         self._authority = authority
-        self._weights = TermWeights(authority)
+        self._places = PlacesNow(authority)
         self._directory = directory
         self._audit = audit
         self._grants = grants
@@ -78,19 +79,23 @@ class Gate:
             StoreUnavailable: index or catalog does not answer.
         """
         stale, wanted = 0, depth
+        places = self._places.of(scope.tenant)
+        if not (readable := places.readable(scope)):
+            return Confirmed((), stale)
         if question.lexical and question.lexical.indices:
-            question = replace(question, lexical=self._weights.weighed(scope, question.lexical))
+            question = replace(question, lexical=weighed(self._authority, readable, question.lexical))
+        asked = scope.limited_to(places.named)
         for _ in range(MAX_ROUNDS):
-            proposed = self._reader.candidates(scope, question, depth)
+            proposed = self._reader.candidates(asked, question, depth)
             governing = self._authority.governing(scope.tenant, [each.chunk_id for each in proposed])
             acls = {each.acl_id: each.acl for each in governing.values()}
-            readable = {place for place, acl in acls.items() if permits(scope.principals, acl).allowed}
+            open_now = {place for place, acl in acls.items() if permits(scope.principals, acl).allowed}
             permitted, closed, deeper = [], set(), 0
             for each in proposed:
                 governed = governing.get(each.chunk_id)
-                if governed and governed.acl_id in readable:
+                if governed and governed.acl_id in open_now:
                     permitted.append(Candidate(each.chunk_id, each.dense, each.lexical, governed.language))
-                elif governed and governed.acl_id not in scope.without_acls:
+                elif governed and governed.acl_id not in asked.without_acls:
                     closed.add(governed.acl_id)
                 else:
                     deeper += 1
@@ -101,7 +106,7 @@ class Gate:
             # Ask again: without the places just found closed, and deeper. By what that does not keep away: chunks that
             # are gone, and moved ones, which the index still has under another place than the catalog. And by the
             # number of closed places: where many were closed one by one, there are more behind.
-            scope = scope.excluding(closed)
+            asked = asked.excluding(closed)
             depth += deeper + len(closed)
         return Confirmed(_best(permitted, wanted), stale)
 

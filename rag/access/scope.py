@@ -43,3 +43,10 @@ class AccessScope:
     def excluding(self, acl_ids: Set[str]) -> AccessScope:
         """This scope without the documents under `acl_ids`: it can only narrow."""
         return replace(self, without_acls=self.without_acls | acl_ids)
+
+    def limited_to(self, named: Set[Principal]) -> AccessScope:
+        """This scope without principals that no place names: they allow and deny nothing, and a filter costs by them.
+
+        Only for asking the index. What it proposes is put to `permits` with all of them.
+        """
+        return replace(self, principals=self.principals & named)

@@ -9,12 +9,8 @@ ones included, and a sum that needs rounding would tell of that order (docs/deci
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from threading import Lock
+from collections.abc import Sequence
 
-from rag.access.acl import permits
-from rag.access.principals import Principal
-from rag.access.scope import AccessScope
 from rag.documents import WEIGHT_STEP, SparseVector
 from rag.ports import Authority, GoverningPlace
 
@@ -26,56 +22,18 @@ MOST_TERMS = 284  # BM25's weights of one passage sum up to that of so many term
 HIGHEST_WEIGHT = 2.2  # k1 + 1
 EXACT_BITS = 24  # of a float32
 
-_Rights = tuple[int, Mapping[Principal, Sequence[GoverningPlace]]]
 
+def weighed(authority: Authority, readable: Sequence[GoverningPlace], question: SparseVector) -> SparseVector:
+    """The question's terms, each with its IDF over the passages of these places.
 
-class TermWeights:
-    """Weighs questions for scopes. What it remembers holds for one revision of rights, which is read each time."""
-
-    def __init__(self, authority: Authority) -> None:
-        self._authority = authority
-        self._rights: dict[str, _Rights] = {}
-        self._lock = Lock()
-
-    def weighed(self, scope: AccessScope, question: SparseVector) -> SparseVector:
-        """The question's terms, each with its IDF over the passages that `scope` may read.
-
-        Raises:
-            StoreUnavailable: the catalog does not answer.
-        """
-        terms = question.indices
-        places = self._readable(scope)[: max(1, LOOKUPS // (len(terms) + 1))]
-        passages, held = self._authority.term_counts(places, terms)
-        step = weight_step(len(terms))
-        return SparseVector(terms, tuple(in_steps(idf(passages, held.get(each, 0)), step) for each in terms))
-
-    def _readable(self, scope: AccessScope) -> list[int]:
-        """Numbers of the places that the scope may read, in an order that nothing hidden has a part in."""
-        allowing = self._allowing(scope.tenant)
-        asked = {each.id: each for principal in scope.principals for each in allowing.get(principal, ())}
-        return [asked[each].number for each in sorted(asked) if permits(scope.principals, asked[each].acl).allowed]
-
-    def _allowing(self, tenant: str) -> Mapping[Principal, Sequence[GoverningPlace]]:
-        """The tenant's places by each principal that they allow."""
-        revision = self._authority.rights_revision(tenant)
-        with self._lock:
-            remembered = self._rights.get(tenant)
-        if remembered and remembered[0] == revision:
-            return remembered[1]
-        revision, places = self._authority.governing_places(tenant)
-        allowing = by_principal(places)
-        with self._lock:
-            self._rights[tenant] = (revision, allowing)
-        return allowing
-
-
-def by_principal(places: Sequence[GoverningPlace]) -> Mapping[Principal, Sequence[GoverningPlace]]:
-    """Places by each principal that they allow."""
-    found: dict[Principal, list[GoverningPlace]] = {}
-    for place in places:
-        for principal in place.acl.allow:
-            found.setdefault(principal, []).append(place)
-    return found
+    Raises:
+        StoreUnavailable: the catalog does not answer.
+    """
+    terms = question.indices
+    counted = [each.number for each in readable[: max(1, LOOKUPS // (len(terms) + 1))]]
+    passages, held = authority.term_counts(counted, terms)
+    step = weight_step(len(terms))
+    return SparseVector(terms, tuple(in_steps(idf(passages, held.get(each, 0)), step) for each in terms))
 
 
 def idf(passages: int, held: int) -> float:

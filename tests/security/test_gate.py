@@ -85,10 +85,11 @@ class Catalog:
 
     def rights_revision(self, tenant: str) -> int:
         self._held(tenant)
-        return 0
+        return hash(frozenset(self.places.items()))
 
     def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
-        return 0, []
+        found = [GoverningPlace(name, at, acl) for at, (name, acl) in enumerate(self.places.items())]
+        return self.rights_revision(tenant), found
 
     def term_counts(self, places: Sequence[int], terms: Sequence[int]) -> tuple[int, Mapping[int, int]]:
         return 0, {}
@@ -113,9 +114,13 @@ class LaggingIndex:
     entries: list[tuple[str, str, Acl]] = field(default_factory=list)
     deaf: bool = False
     asked: list[int] = field(default_factory=list)
+    asked_for: frozenset[Principal] = frozenset()
+    before_answering: Callable[[], None] = lambda: None
 
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
+        self.before_answering()
         self.asked.append(limit)
+        self.asked_for = scope.principals
         if "colour" in question.narrow:
             raise BadFilter("results cannot be narrowed by 'colour'")
         proposed = [name for name, place, acl in self.entries if self.deaf or self._readable(scope, place, acl)]
@@ -382,7 +387,28 @@ def test_rc_06_a_membership_that_ended_counts_no_more_in_the_next_question(world
         gate.document(gate.scope_for(caller(ANN), READ), "staff only", READ)
 
 
+def test_the_index_is_asked_with_principals_that_some_place_names_and_no_others(world: World) -> None:
+    world.add("mine", "open folder", Acl.of({STAFF}, {BOB}))
+    world.groups.change({(ANN, STAFF), (ANN, group("acme", "/named/nowhere"))})
+    assert world.search() == (["mine"], 0)
+    assert world.index.asked_for == {STAFF}
+
+
+def test_who_may_read_no_place_is_no_reason_to_ask_the_index(world: World) -> None:
+    world.add("closed", "closed folder", CLOSED, then=OPEN)
+    assert world.search() == ([], 0)
+    assert world.index.asked == []
+
+
+def test_rc_07_a_principal_that_is_denied_for_the_first_time_while_the_index_is_asked_denies(world: World) -> None:
+    world.add("mine", "open folder", Acl.of({STAFF}))
+    denied = Acl.of({STAFF}, {ANN})
+    world.index.before_answering = lambda: world.catalog.places.update({"open folder": denied})
+    assert world.search() == ([], 1)
+
+
 def test_only_fields_that_callers_may_know_can_narrow(world: World) -> None:
+    world.add("mine", "open folder", OPEN)
     with pytest.raises(BadFilter):
         world.gate.candidates(world.scope(), Question((1.0,), None, "en", {"colour": ("red",)}), 5)
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.access.acl import Acl
+from rag.access.places import PlacesNow
 from rag.access.principals import Principal
 from rag.access.scope import AccessScope
-from rag.access.term_weights import HIGHEST_IDF, HIGHEST_WEIGHT, LOOKUPS, TermWeights, idf, in_steps, weight_step
+from rag.access.term_weights import HIGHEST_IDF, HIGHEST_WEIGHT, LOOKUPS, idf, in_steps, weighed, weight_step
 from rag.documents import WEIGHT_STEP, SparseVector
 from rag.ports import GoverningPlace
 
@@ -46,7 +47,8 @@ class Counts:
 
 def weights(counts: Counts, *terms: int) -> list[float]:
     asked = SparseVector(terms, (1.0,) * len(terms))
-    return list(TermWeights(counts).weighed(WHO, asked).values)  # type: ignore[arg-type]  # of the authority, these three
+    readable = PlacesNow(counts).of(WHO.tenant).readable(WHO)  # type: ignore[arg-type]  # of the authority, these three
+    return list(weighed(counts, readable, asked).values)  # type: ignore[arg-type]
 
 
 def test_sc_07_only_places_that_the_caller_may_read_are_counted() -> None:
@@ -62,14 +64,19 @@ def test_sc_07_only_places_that_the_caller_may_read_are_counted() -> None:
 
 def test_rc_09_a_right_that_was_taken_away_is_counted_no_more_with_the_next_revision() -> None:
     counts = Counts({"a": (Acl.of({ANN}), {-1: 10, 1: 5}), "b": (Acl.of({ANN}), {-1: 10, 1: 10})})
-    weighing = TermWeights(counts)  # type: ignore[arg-type]  # of the authority, these three
-    asked = SparseVector((1,), (1.0,))
-    weighing.weighed(WHO, asked)
-    weighing.weighed(WHO, asked)
-    assert (counts.read, counts.asked[-1]) == (1, [0, 1])
+    places = PlacesNow(counts)  # type: ignore[arg-type]  # of the authority, these two
+    places.of("main")
+    assert [each.id for each in places.of("main").readable(WHO)] == ["a", "b"]
+    assert counts.read == 1
     counts.of["b"], counts.revision = (Acl.nobody(), {-1: 10, 1: 10}), 2
-    weighing.weighed(WHO, asked)
-    assert (counts.read, counts.asked[-1]) == (2, [0])
+    assert [each.id for each in places.of("main").readable(WHO)] == ["a"]
+
+
+def test_who_is_only_denied_is_named_too_so_that_the_index_leaves_out_what_he_may_not_read() -> None:
+    counts = Counts({"a": (Acl.of({ANN}, {STAFF}), {}), "b": (Acl.nobody(), {})})
+    other = Principal("kc:r:group:/named/nowhere")
+    named = PlacesNow(counts).of("main").named  # type: ignore[arg-type]
+    assert AccessScope("main", "ann", WHO.principals | {other}).limited_to(named) == WHO
 
 
 def test_sc_07_of_very_many_places_always_the_same_ones_are_counted_whatever_is_hidden_between() -> None:
