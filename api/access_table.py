@@ -68,6 +68,7 @@ TABLE = (
     Row("GET", "/v1/admin/explain", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/ingest", Duty.OPERATOR, 401, 403),
     Row("DELETE", "/v1/operator/sources/{source}", Duty.OPERATOR, 401, 403),
+    Row("POST", "/v1/operator/sources/{source}/sync", Duty.OPERATOR, 401, 403, KeyScope.PUSH),
     Row("GET", "/v1/operator/grants", Duty.OPERATOR, 401, 403),
     Row("POST", "/v1/operator/grants", Duty.OPERATOR, 401, 403),
     Row("DELETE", "/v1/operator/grants/{grant_id}", Duty.OPERATOR, 401, 403),

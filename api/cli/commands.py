@@ -144,6 +144,26 @@ def ingest(  # noqa: PLR0913  the options of a command, each by its name
 
 
 @kustos.command()
+@click.argument("source")
+@AS
+@JSON
+@typed_failures
+def sync(source: str, who: str | None, as_json: bool) -> None:
+    """Have the service that runs bring SOURCE up to date, from the folder that it was taken in from.
+
+    For operators, and for jobs: with KUSTOS_API_KEY, a key of scope push whose account has the role operator, and with
+    KUSTOS_URL from elsewhere. A new source, and every option of kustos ingest, needs the service's own machine.
+    """
+    from api.cli.ingesting import sync_known
+
+    told = sync_known(asked(), source, who)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"{source}: " + ", ".join(f"{name} {number}" for name, number in told.items() if number))
+
+
+@kustos.command()
 @click.argument("text")
 @AS
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages at most.")
@@ -363,7 +383,8 @@ def keys() -> None:
     required=True,
     multiple=True,
     type=click.Choice(["query", "push", "evaluate"]),
-    help="What it is for: to ask and read, to bring documents, to measure. Can be given several times.",
+    help="query: ask and read. push: have a known source brought up to date, for an account with the role operator. "
+    "evaluate: measure, for one with the role evaluator. Can be given several times.",
 )
 @click.option("--expires", default="90d", show_default=True, metavar="DAYS", help="How long it lives, up to 366d.")
 @click.option("--name", default="", help="What it is for, in your words.")
@@ -373,7 +394,9 @@ def create_key(who: str, scopes: tuple[str, ...], expires: str, name: str, as_js
     """Make a key and print it. It is shown this once: what is kept cannot be turned back into it."""
     from api.cli.keys import create
 
-    made = create(installed(), who, scopes, name, expires)
+    made, remarks = create(installed(), who, scopes, name, expires)
+    for remark in remarks:
+        note(remark)
     if as_json:
         print_json(made)
         return

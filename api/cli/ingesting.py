@@ -14,8 +14,8 @@ from urllib.parse import quote
 import click
 import httpx
 
-from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator
-from api.cli.output import INTERRUPTED_STATUS, is_utf8, note, plain, print_json, progress_bar
+from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator, proof, reach
+from api.cli.output import INTERRUPTED_STATUS, Tell, is_utf8, note, plain, print_json, progress_bar
 from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
@@ -102,13 +102,34 @@ def sync(
         ) as response,
         progress_bar(name) as advance,
     ):
-        for event in events(checked(response)):
-            advance(event)
-            if event["event"] == "failed":
-                raise _failure(event)
-            if event["event"] == "done":
-                report: dict[str, Any] = event["report"]
-                return report
+        return _report(response, name, advance)
+
+
+def sync_known(settings: Settings, name: str, who: str | None) -> dict[str, Any]:
+    """What a sync of a source that was brought in before has done, in numbers. Asked with `proof`.
+
+    Raises:
+        NotFound: there is no such source.
+        KustosError: it failed.
+        Unavailable: the service ended before it had reported.
+    """
+    headers, address = proof(settings, who), f"/v1/operator/sources/{quote(name, safe='')}/sync"
+    with (
+        reach(settings) as client,
+        client.stream("POST", address, headers=headers, timeout=SYNC_TIMEOUT_S) as response,
+    ):
+        return _report(response, name, lambda _: None)
+
+
+def _report(response: httpx.Response, name: str, tell: Tell) -> dict[str, Any]:
+    """The report at the end of what a sync tells."""
+    for event in events(checked(response)):
+        tell(event)
+        if event["event"] == "failed":
+            raise _failure(event)
+        if event["event"] == "done":
+            report: dict[str, Any] = event["report"]
+            return report
     raise Unavailable(f"the sync of {name} broke off without a word; what it committed stays. Run it again")
 
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from api.access_table import Duty
 from api.admission import key_issue
 from api.admission.local_operator import LOCAL_OPERATOR
 from api.admission.subjects import Subjects, open_subjects
 from api.keycloak_realm.memberships import open_memberships
+from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import open_identity
 from rag.access.api_keys import PREFIX, KeyScope
@@ -17,11 +19,17 @@ from rag.bootstrap import Records, open_records
 from rag.errors import BadInput
 from rag.settings import Settings
 
+NEEDS = {KeyScope.PUSH: Duty.OPERATOR, KeyScope.EVALUATE: Duty.EVALUATOR}
+"""Which duty the account behind a key must have for a scope to open anything."""
 _DAYS = re.compile(r"([1-9][0-9]{0,3})d?")
 
 
-def create(settings: Settings, who: str, scopes: Collection[str], name: str, expires: str) -> dict[str, Any]:
+def create(
+    settings: Settings, who: str, scopes: Collection[str], name: str, expires: str
+) -> tuple[dict[str, Any], list[str]]:
     """A new key for an account that exists and is enabled, named as `Subjects.subject` takes it.
+
+    And what its owner should know: which of its scopes open nothing as long as the account lacks a role.
 
     Raises:
         NotFound, NotAuthenticated: there is no such account, or it is disabled.
@@ -32,11 +40,16 @@ def create(settings: Settings, who: str, scopes: Collection[str], name: str, exp
     if days is None:
         raise BadInput(f"{expires!r} is not a number of days, as in 90d")
     records = open_records(settings)
-    subjects = _subjects(records)
-    subject = subjects.caller(subjects.subject(who)).subject
+    subjects, identity = _people(records)
+    caller = subjects.caller(subjects.subject(who))
     wanted = {KeyScope(each) for each in scopes}
-    made, kept = key_issue.issue(records, subject, wanted, name=name, days=int(days[1]), by=LOCAL_OPERATOR)
-    return {"key": made.text, **key_issue.shown(kept)}
+    made, kept = key_issue.issue(records, caller.subject, wanted, name=name, days=int(days[1]), by=LOCAL_OPERATOR)
+    lacking = [
+        f"scope {scope} opens nothing as long as {who} lacks the role {duty!s} of the client {settings.audience}"
+        for scope, duty in NEEDS.items()
+        if scope in wanted and not identity.has_duty(caller, duty)
+    ]
+    return {"key": made.text, **key_issue.shown(kept)}, lacking
 
 
 def listed(settings: Settings, who: str | None) -> list[dict[str, Any]]:
@@ -46,7 +59,7 @@ def listed(settings: Settings, who: str | None) -> list[dict[str, Any]]:
         NotFound: there is no such account.
     """
     records = open_records(settings)
-    subject = _subjects(records).subject(who) if who else None
+    subject = _people(records)[0].subject(who) if who else None
     return [key_issue.shown(each) for each in records.keys.listed(subject)]
 
 
@@ -62,7 +75,8 @@ def revoke(settings: Settings, identifier: str) -> None:
     key_issue.revoke(open_records(settings), identifier, by=LOCAL_OPERATOR)
 
 
-def _subjects(records: Records) -> Subjects:
+def _people(records: Records) -> tuple[Subjects, Identity]:
     settings = records.settings
     demo, memberships = DemoIssuer.load(settings.home), open_memberships(settings, records.realm)
-    return open_subjects(settings, demo, open_identity(settings, demo, memberships), memberships)
+    identity = open_identity(settings, demo, memberships)
+    return open_subjects(settings, demo, identity, memberships), identity

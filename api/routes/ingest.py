@@ -7,10 +7,10 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
@@ -24,13 +24,18 @@ from ingest.bootstrap import filesystem_source
 from rag.access.audit import Act, Deed
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
-from rag.errors import BadInput, KustosError, NotAllowed
+from rag.errors import BadInput, KustosError, NotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from ingest.pipeline import SyncReport
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
 Event = dict[str, Any]
+Told = queue.SimpleQueue[Event | None]
 
 BROKE_OFF = "the sync broke off for a reason that nobody foresaw; the service's log has it. Committed work stays"
+FAILED = "the sync failed; kustos status and the service's log say more. Committed work stays"
 HEARTBEAT_S = 5.0
 """After so long without an event an empty line is sent: listing a large share tells nothing for minutes."""
 SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -66,28 +71,73 @@ def ingest(
     deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, body.source, detail=how)
     kustos.records.audit.record(deed)
     connector = filesystem_source(kustos.records.settings, body.source, path, cross_mounts=body.cross_mounts)
-    told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    told: Told = queue.SimpleQueue()
 
-    def run() -> None:
-        try:
-            report = ingesting.sync(
+    def sync() -> Event:
+        return asdict(
+            ingesting.sync(
                 connector,
                 root=str(path),
                 moved=body.moved,
                 confirm_deletions=body.confirm_deletions,
                 progress=_Teller(told),
             )
-            told.put({"event": "done", "report": asdict(report)})
+        )
+
+    return _streamed(body.source, sync, told, str)
+
+
+@router.post("/v1/operator/sources/{source}/sync", summary="Bring a known source up to date")
+def sync_known(
+    source: Annotated[str, PathParameter(pattern=SOURCE_NAME)],
+    kustos: TheKustos,
+    ingesting: TheIngesting,
+    caller: TheCaller,
+    request_id: RequestId,
+) -> StreamingResponse:
+    """From where it was brought in, and as a sync without any option; also for jobs, by a key of scope `push`.
+
+    Told as above, in numbers alone: who may only start it learns no name of a file.
+    """
+    known = kustos.records.writer.root(source)
+    if not known:
+        raise NotFound(f"there is no source {source!r} that was brought in before")
+    path = _folder(IngestRequest(source=source, path=known), kustos, caller)
+    deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, source, detail={"path": str(path)})
+    kustos.records.audit.record(deed)
+    connector = filesystem_source(kustos.records.settings, source, path)
+
+    def failure(error: KustosError) -> str:
+        log.warning("the sync of %s failed: %s", source, error)
+        return FAILED
+
+    return _streamed(source, lambda: _numbers(ingesting.sync(connector, root=str(path))), queue.SimpleQueue(), failure)
+
+
+def _numbers(report: SyncReport) -> Event:
+    """How many there were of each; of what is listed by name, how many."""
+    told = {name: value for name, value in asdict(report).items() if name != "source"}
+    return {name: value if isinstance(value, int | float) else len(value) for name, value in told.items()}
+
+
+def _streamed(
+    source: str, work: Callable[[], Event], told: Told, failure: Callable[[KustosError], str]
+) -> StreamingResponse:
+    """What is told while `work` goes on, and in the end the report that it returns, or `failure` of its error."""
+
+    def run() -> None:
+        try:
+            told.put({"event": "done", "report": work()})
         except KustosError as error:
-            told.put({"event": "failed", "code": error.code, "message": str(error)})
+            told.put({"event": "failed", "code": error.code, "message": failure(error)})
         except Exception:
-            log.exception("the sync of %s broke off", body.source)
+            log.exception("the sync of %s broke off", source)
             told.put({"event": "failed", "code": KustosError.code, "message": BROKE_OFF})
         finally:
             told.put(None)
 
     # A daemon, so that a second Ctrl-C need not wait for it; otherwise closing the service does (`Ingesting.close`).
-    threading.Thread(target=run, name=f"sync {body.source}", daemon=True).start()
+    threading.Thread(target=run, name=f"sync {source}", daemon=True).start()
     return StreamingResponse(lines(told), media_type="application/x-ndjson")
 
 
@@ -129,7 +179,7 @@ def forget(
 class _Teller:
     """Progress of a sync as events. See `ingest.progress.SyncProgress`."""
 
-    def __init__(self, told: queue.SimpleQueue[Event | None]) -> None:
+    def __init__(self, told: Told) -> None:
         self._told = told
 
     def listed(self, items: int) -> None:
@@ -145,7 +195,7 @@ class _Teller:
         self._told.put({"event": "embedded", "chunks": chunks})
 
 
-def lines(told: queue.SimpleQueue[Event | None], heartbeat_s: float = HEARTBEAT_S) -> Iterator[str]:
+def lines(told: Told, heartbeat_s: float = HEARTBEAT_S) -> Iterator[str]:
     """Events as JSON lines until None comes; an empty line for every `heartbeat_s` seconds without one."""
     while True:
         try:

@@ -34,11 +34,11 @@ _ANY = re.compile(r"(kustos_[0-9A-Za-z]{1,12})_[0-9A-Za-z]+")
 
 
 class KeyScope(StrEnum):
-    """What a key may be used for; the rights of its subject bound each of them."""
+    """What a key may be used for; the rights and duties of its subject bound each of them."""
 
     QUERY = "query"  # ask, search, read
-    PUSH = "push"  # bring documents
-    EVALUATE = "evaluate"  # run measurements
+    PUSH = "push"  # have a known source brought up to date
+    EVALUATE = "evaluate"  # measure retrieval
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,15 @@ def test_the_key_alone_goes_to_stdout(demo) -> None:
     assert key[20:] not in ran.stderr
 
 
+def test_a_scope_for_which_the_account_lacks_the_role_is_told(demo) -> None:
+    ran = demo.run("keys", "create", "--for", "anna", "--scope", "push", "--scope", "evaluate", "--scope", "query")
+    said = " ".join(ran.stderr.split())
+    assert "scope push opens nothing as long as anna lacks the role operator" in said
+    assert "scope evaluate opens nothing as long as anna lacks the role evaluator" in said
+    for who, scope in (("lena", "push"), ("tobias", "evaluate")):
+        assert "opens nothing" not in demo.run("keys", "create", "--for", who, "--scope", scope).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

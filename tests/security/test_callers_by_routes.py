@@ -42,7 +42,7 @@ from tests.library import (
 
 PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}))
 PAGE = "http://127.0.0.1"
-SYNC, BOSS, EVE = (principals.user(REALM, each) for each in ("sync", "boss", "eve"))
+SYNC, BOSS, EVE, OLGA = (principals.user(REALM, each) for each in ("sync", "boss", "eve", "olga"))
 DUTIES = frozenset({Duty.OPERATOR, Duty.AUDITOR, Duty.EVALUATOR})
 OPEN = {Duty.PUBLIC, Duty.DEMO}
 Headers = Sequence[tuple[str, str]]
@@ -158,6 +158,11 @@ CALLERS: Mapping[str, Asker] = {
         duties=frozenset({Duty.EVALUATOR}),
         scopes=frozenset({KeyScope.QUERY}),
     ),
+    "operator's key to push": Asker(
+        lambda world: bearer(world.key(KeyScope.PUSH, of=OLGA)),
+        duties=frozenset({Duty.OPERATOR}),
+        scopes=frozenset({KeyScope.PUSH}),
+    ),
     "key in its own header": Asker(
         lambda world: [("X-API-Key", world.key(KeyScope.QUERY))], scopes=frozenset({KeyScope.QUERY}), reads=True
     ),
@@ -222,6 +227,7 @@ def world(tmp_path_factory) -> World:
             SYNC: frozenset({SYNC, SALES}),
             BOSS: frozenset({BOSS, *roles.values()}),
             EVE: frozenset({EVE, roles[Duty.EVALUATOR]}),
+            OLGA: frozenset({OLGA, roles[Duty.OPERATOR], SALES}),
         }
     )
     secret, identity = "s" * 43, Identity([issuer()])

@@ -1,4 +1,4 @@
-"""`kustos eval service` over the sample company: by a sample account, by a key, and by nobody else."""
+"""What jobs do by a key and people by their duty: measure the sample company, and bring it up to date."""
 
 from __future__ import annotations
 
@@ -50,6 +50,17 @@ def test_a_key_measures_for_an_evaluator_and_for_nobody_else(demo, folder: Path)
     reading = demo.run("search", "Hotel", KUSTOS_API_KEY=made["tobias"]["key"])
     assert reading.returncode == 1
     assert "lacks 'query'" in reading.stderr
+
+
+def test_a_key_to_push_has_a_known_source_brought_up_to_date(demo) -> None:
+    key = demo.json("keys", "create", "--for", "lena", "--scope", "push")["key"]
+    told = json.loads(demo.run("sync", "hansekai", "--json", KUSTOS_API_KEY=key).stdout)
+    assert told["written"] == 0
+    assert told["listed"] > 50
+    absent = demo.run("sync", "nothing", KUSTOS_API_KEY=key)
+    assert absent.returncode == 1
+    assert "no source 'nothing'" in absent.stderr
+    assert "role 'operator'" in demo.run("sync", "hansekai", "--as", "anna").stderr
 
 
 def test_a_key_to_query_is_asked_with_like_a_sign_in(demo) -> None:
