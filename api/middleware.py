@@ -75,7 +75,8 @@ class Envelope:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
+        foreign = self._hosts is not None and host_name(headers.get("host", "")) not in self._hosts
+        if foreign and not scope["state"].get("host_is_known"):  # `api.tenants` has looked
             await errors.status_error(421)(scope, receive, send)
         elif "content-length" in headers and "transfer-encoding" in headers:
             # Two lengths: a proxy in front may see another end of the body (RFC 9112, 6.1).
@@ -106,7 +107,7 @@ def _declared_bytes(headers: Headers) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else MAX_BODY_BYTES + 1
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """The name in a Host header, without its port: `[::1]:8080` gives `[::1]`."""
     name, _, port = host.rpartition(":")
     return (name if name and port.isdigit() else host).lower()

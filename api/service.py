@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from socket import socket
 
 from fastapi import FastAPI
 
@@ -18,13 +19,16 @@ from api.keycloak_realm.sync import open_sync
 from api.keycloak_realm.watch import RealmWatch
 from api.server import listen, run_on
 from api.sign_in.sessions import open_sessions
+from api.tenants import Tenants
 from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import open_identity
 from api.upkeep import every_day, keep
 from ingest.bootstrap import Ingesting
 from rag.bootstrap import Kustos, open_kustos
-from rag.errors import Misconfigured
+from rag.errors import IndexMismatch, Misconfigured, Unavailable
+from rag.models.embedders import open_embedder
+from rag.ports import Embedder
 from rag.settings import Settings
 
 
@@ -37,17 +41,21 @@ class Service:
     identity: Identity
     app: FastAPI
 
+    @property
+    def tenant(self) -> str:
+        return self.kustos.records.settings.tenant
+
 
 @contextmanager
-def open_service(settings: Settings) -> Iterator[Service]:
-    """The service, not listening yet, for as long as the block lasts.
+def open_service(settings: Settings, embedder: Embedder | None = None) -> Iterator[Service]:
+    """The service, not listening yet, for as long as the block lasts; with an embedder of others, where there is one.
 
     Raises:
         Misconfigured: a setting is missing or unsafe, or the demo would be reachable from elsewhere.
         KustosError: catalog, index or model cannot be opened.
     """
     demo = DemoIssuer.load(settings.home)
-    kustos = open_kustos(settings)
+    kustos = open_kustos(settings, embedder)
     kustos.records.limits.forget_full()
     ingesting = Ingesting(kustos)
     try:
@@ -76,16 +84,65 @@ def serve(settings: Settings) -> None:
             "nobody could sign in: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM, "
             "or set up the sample company with: kustos demo --once"
         )
-    with open_service(settings) as service, listen(settings.host, settings.port) as listener:
-        host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        local = LocalOperator.load(settings.home)
-        local.announce(settings.home, url)
-        try:
-            with every_day(partial(keep, service.kustos.records)), following(settings, service):
-                run_on(service.app, listener, service.ingesting.stop)
-        finally:
-            local.withdraw(settings.home, url)
+    with (
+        open_service(settings) as service,
+        listen(settings.host, settings.port) as listener,
+        working(service, _url(listener)),
+    ):
+        run_on(service.app, listener, service.ingesting.stop)
+
+
+def serve_tenants(base: Settings, tenants: Mapping[str, Settings]) -> None:
+    """Serves all tenants of the installation `base` on its address until interrupted; see `api.tenants`.
+
+    Raises:
+        Misconfigured, KustosError: as above; the message names the tenant.
+    """
+    logs.begin()
+    embedder = open_embedder(base)
+    with ExitStack() as stack:
+        services = [stack.enter_context(_opened(each, embedder)) for each in tenants.values()]
+        front = Tenants([each.app for each in services], base)
+        listener = stack.enter_context(listen(base.host, base.port))
+        for service in services:
+            with logs.lines_of(service.tenant):
+                stack.enter_context(working(service, _url(listener)))
+
+        def stop() -> None:
+            for service in services:
+                service.ingesting.stop()
+
+        run_on(front, listener, stop)
+
+
+@contextmanager
+def _opened(settings: Settings, embedder: Embedder) -> Iterator[Service]:
+    """One tenant's service. What is wrong with him is told under his name."""
+    with ExitStack() as stack:
+        with logs.lines_of(settings.tenant):
+            try:
+                service = stack.enter_context(open_service(settings, embedder))
+            except (Misconfigured, IndexMismatch, Unavailable) as error:
+                raise type(error)(f"tenant {settings.tenant}: {error}") from error
+        yield service
+
+
+@contextmanager
+def working(service: Service, url: str) -> Iterator[None]:
+    """For as long as the block lasts, commands of its home find the service at `url`, and it does its daily work."""
+    settings = service.kustos.records.settings
+    local = LocalOperator.load(settings.home)
+    local.announce(settings.home, url)
+    try:
+        with every_day(partial(keep, service.kustos.records)), following(settings, service):
+            yield
+    finally:
+        local.withdraw(settings.home, url)
+
+
+def _url(listener: socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 
 from rag.bootstrap import Records
@@ -61,7 +62,7 @@ def every_day(work: Callable[[], None]) -> Iterator[None]:
             if ended.wait(DAY_S):
                 return
 
-    thread = threading.Thread(target=run, name="upkeep", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="upkeep", daemon=True)
     thread.start()
     try:
         yield

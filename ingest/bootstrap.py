@@ -14,7 +14,7 @@ from ingest.pages import PageImages
 from ingest.parsers.options import OCR_ENGINES, PDF_READERS, ReadingOptions
 from ingest.progress import SyncProgress
 from ingest.sandbox import ParserPool
-from rag.bootstrap import Kustos, Rebuilt, Records, open_languages, open_records, rebuild_index
+from rag.bootstrap import WRITING, Kustos, Rebuilt, Records, open_languages, open_records, rebuild_index
 from rag.errors import Misconfigured, Unavailable
 from rag.machine import processors
 from rag.models.embedders import open_embedder
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ingest.pipeline import Ingestion, SyncReport
 
 OCR_SHARE = 2 / 3  # of the time for a document: then what was recognised is kept, instead of all being lost
-WRITING = "writing"
-"""Name of the lease under which sync and rebuild write: one at a time over all processes of a catalog."""
 
 
 def open_pool(settings: Settings) -> ParserPool:
@@ -140,7 +138,7 @@ class Ingesting:
             raise Unavailable("another sync is running in this service, or it is stopping; try again later")
         try:
             kustos = self._kustos
-            with kustos.records.catalog.lease(WRITING):
+            with kustos.records.catalog.lease(WRITING, kustos.records.settings.tenant):
                 kustos.check_index()  # nobody can rebuild it while the lease is held
                 yield _ingestion(kustos.records, kustos.index_writer, kustos.embedder, self.pool, self._stopping)
         finally:
@@ -194,5 +192,5 @@ def rebuild(
         with open_pool(settings) as pool:
             return _ingestion(records, index, embedder, pool).rebuild(on_embedded)
 
-    with records.catalog.lease(WRITING):
+    with records.catalog.lease(WRITING, settings.tenant):
         return rebuild_index(records, embedder.profile, fill)

@@ -48,6 +48,8 @@ from rag.stores.live_index import LiveIndex
 from rag.stores.syslog import Syslog
 
 REINDEX = "kustos ingest --rebuild"
+WRITING = "writing"
+"""Name of the lease under which sync and rebuild write: one at a time for a tenant, over all processes of a catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,8 @@ def open_records(settings: Settings) -> Records:
     )
 
 
-def open_kustos(settings: Settings) -> Kustos:
-    """Everything that reads.
+def open_kustos(settings: Settings, embedder: Embedder | None = None) -> Kustos:
+    """Everything that reads; with an `embedder` that other tenants use too, where there is one.
 
     Raises:
         Misconfigured: a setting is wrong.
@@ -159,7 +161,7 @@ def open_kustos(settings: Settings) -> Kustos:
     """
     records = open_records(settings)
     records.audit.check_key(settings.tenant)
-    model, embedder = embedding_model(settings.embedder), open_embedder(settings)
+    model, embedder = embedding_model(settings.embedder), embedder or open_embedder(settings)
     index = open_index(records, embedder.profile)
     lexical, detector = open_languages(settings)
     directory = Directory(records.directory)
@@ -209,12 +211,12 @@ def open_index(records: Records, profile: IndexProfile) -> LiveIndex:
     if records.status.passages() and (live is None or not shelf.exists(live[0])):
         raise IndexMismatch(f"the catalog holds passages, but its index is gone; re-index with: {REINDEX}")
     name = live[0] if live else _begin(records, profile)
-    return LiveIndex(shelf.open(name, profile), name, records.indexes.live_name)
+    return LiveIndex(shelf.open(name, profile), name, records.indexes.live_name, records.settings.tenant)
 
 
 def _begin(records: Records, profile: IndexProfile) -> str:
     """The name of the first index, the same for all processes that begin at once."""
-    with records.catalog.lease("beginning"):
+    with records.catalog.lease("beginning", records.settings.tenant):
         live = records.indexes.live()
         name = live[0] if live else _new_name(records.settings)
         if live is None:
@@ -273,6 +275,19 @@ def _remove(records: Records, shelf: _Shelf, names: Iterable[str]) -> tuple[str,
         except StoreUnavailable as error:
             left.append(str(error))
     return tuple(left)
+
+
+def remove_indexes(records: Records) -> int:
+    """Removes every index that was ever begun for this tenant, the live one too; how many there were.
+
+    Raises:
+        StoreUnavailable: one of them could not be removed. The rest is left for the next attempt.
+    """
+    shelf, live = _Shelf(records.settings), records.indexes.live_name()
+    names = [each for each in sorted(records.indexes.dead() | ({live} if live else set())) if shelf.exists(each)]
+    for each in names:
+        shelf.remove(each)
+    return len(names)
 
 
 class _Shelf:

@@ -39,7 +39,8 @@ class Settings:
 
     Attributes:
         home: folder of catalog, index and local secrets.
-        tenant: the tenant that this installation serves.
+        tenant: the tenant that this process is for; empty, where there is a file of tenants, means all of them.
+        tenants: file of the tenants that this installation has (`rag.tenants`); empty means the one above.
         catalog_url: SQLAlchemy URL; empty means SQLite in `home`.
         qdrant_url: Qdrant server; empty means Qdrant Edge in `home`.
         qdrant_api_key: key of the Qdrant server.
@@ -78,6 +79,7 @@ class Settings:
 
     home: Path = Path(".kustos")
     tenant: str = "main"
+    tenants: str = ""
     catalog_url: str = field(default="", repr=False)
     qdrant_url: str = ""
     qdrant_api_key: str = field(default="", repr=False)
@@ -137,7 +139,33 @@ class Settings:
             name = known[key]
             values[name] = value = _convert(key, text, getattr(defaults, name))
             _check(key, text, name, value)
+        if values.get("tenants"):
+            values.setdefault("tenant", "")
         return cls(**values)  # type: ignore[arg-type]
+
+
+def typed(key: str, name: str, value: object) -> object:
+    """A value from a file that knows types, as the setting `name` has it.
+
+    Raises:
+        Misconfigured: it is of another type, or out of range. The message names `key` and repeats no secret.
+    """
+    default = getattr(Settings(), name)
+    match default, value:
+        case (tuple(), list()) if all(isinstance(each, str) for each in value):
+            return tuple(value)
+        case (str(), str()):
+            found: object = value
+        case (int() | float(), bool()):
+            raise Misconfigured(f"{key} is true or false, and should be a number, such as {default!r}")
+        case (float(), int() | float()):
+            found = float(value)
+        case (int(), int()):
+            found = value
+        case _:
+            raise Misconfigured(f"{key} is of another kind than its default, {default!r}")
+    _check(key, str(value), name, found)
+    return found
 
 
 def _check(key: str, text: str, name: str, value: object) -> None:

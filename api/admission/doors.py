@@ -121,6 +121,7 @@ class Doors:
         if proof.key:
             key = self.keys.verified(proof.key, row.scope)
             self._count(request, key.subject, key.id)
+            refuse_elsewhere(request)
             return self.keys.unconfirmed(key, request.state.request_id)
         if self.sessions and proof.cookie:
             of_session = self.sessions.verified(proof.cookie)
@@ -128,6 +129,7 @@ class Doors:
             return self.sessions.asked(proof.cookie, of_session)
         verified = self.identity.verified(proof.token)
         self._count(request, verified.subject, apart=row.scope is None)
+        refuse_elsewhere(request)
         return self.identity.asked(verified)
 
     def _count(self, request: Request, subject: str, key_id: str | None = None, *, apart: bool = False) -> None:
@@ -141,7 +143,8 @@ class Doors:
 
     async def _on_duty(self, row: Row, request: Request) -> Caller:
         """Who has the duty. The holder of the operator key is a caller without rights: he reads nothing."""
-        if row.duty is Duty.OPERATOR and self._is_local(self._proof(request)):
+        if row.duty is Duty.OPERATOR and self.is_local(self._proof(request)):
+            refuse_elsewhere(request)
             return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
         request.state.unconfirmed = unconfirmed = await self._unconfirmed(row, request)
         caller = await unconfirmed.confirmed()
@@ -149,7 +152,8 @@ class Doors:
             raise NotAllowed(f"this is for people with the role '{row.duty}' of this service's client")
         return caller
 
-    def _is_local(self, proof: Proof) -> bool:
+    def is_local(self, proof: Proof) -> bool:
+        """Whether this is the operator key of this home."""
         return self.local is not None and hmac.compare_digest(proof.token.encode(), self.local.key.encode())
 
     def _check_demo(self, request: Request) -> None:
@@ -208,6 +212,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("an object has a name twice")
     return dict(pairs)
+
+
+def refuse_elsewhere(request: Request) -> None:
+    """Looked at after the proof: who has a valid one may know that this address is another tenant's (MT-02).
+
+    Raises:
+        NotAllowed: `api.tenants` has found that the request came to the page's host of another tenant.
+    """
+    if getattr(request.state, "elsewhere", False):
+        raise NotAllowed("this token or key is for another address of this service than the one that it was sent to")
 
 
 def proof_in_header(request: Request) -> Proof:

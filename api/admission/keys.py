@@ -37,6 +37,14 @@ class ApiKeys:
         self._clock = clock
         self._questions = Questions("accounts of API keys")
 
+    def has(self, identifier: str) -> bool:
+        """Whether a key with this id was ever made here, valid or not.
+
+        Raises:
+            StoreUnavailable: the catalog does not answer.
+        """
+        return self._keys.find(identifier) is not None
+
     def verified(self, text: str, scope: KeyScope | None) -> ApiKey:
         """The key, if it is valid now and for `scope`. Its subject may have lost every right: `unconfirmed` asks.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.cli.installation import AS, JSON, asked, installed, moment, settings
+from api.cli.installation import AS, JSON, asked, installation, installed, moment, settings
 from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--tenant", metavar="NAME", help="The tenant that the command is for. Default: KUSTOS_TENANT.")
 @click.pass_context
-def kustos(context: click.Context) -> None:
+def kustos(context: click.Context, tenant: str | None) -> None:
     """Answers questions from your company's documents, and shows each person only what that person may read.
 
     \b
@@ -74,6 +75,7 @@ def kustos(context: click.Context) -> None:
     Settings come from the environment as KUSTOS_...; data lives in the folder KUSTOS_HOME (.kustos).
     Exit status is 0, 1 for a failure, 2 for wrong usage. Data goes to stdout, everything else to stderr.
     """
+    del tenant  # `installation` looks it up
     context.obj = settings  # for the commands of `eval`, which lie in a lower layer
 
 
@@ -82,13 +84,19 @@ def kustos(context: click.Context) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: KUSTOS_PORT, 8080.")
 @typed_failures
 def serve(host: str | None, port: int | None) -> None:
-    """Serve the API and the page until interrupted."""
+    """Serve the API and the page until interrupted; those of all tenants, unless one is named."""
     from dataclasses import replace
 
     from api.service import serve as run
+    from api.service import serve_tenants
+    from rag.tenants import read_tenants, the_tenant
 
-    base = settings()
-    run(replace(base, host=host or base.host, port=port or base.port))
+    base = installation()
+    base = replace(base, host=host or base.host, port=port or base.port)
+    if base.tenants and not base.tenant:
+        serve_tenants(base, read_tenants(base))
+    else:
+        run(the_tenant(base))
 
 
 @kustos.command()

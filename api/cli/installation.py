@@ -17,15 +17,28 @@ AS = click.option("--as", "who", metavar="WHO", help=AS_HELP)
 
 
 def settings() -> Settings:
-    """Settings from the environment, read once per command.
+    """Settings of the one tenant that the command is for.
+
+    Raises:
+        Misconfigured: one of them cannot be used, or there are several tenants and none is named.
+    """
+    from rag.tenants import the_tenant
+
+    return the_tenant(installation())
+
+
+def installation() -> Settings:
+    """Settings from the environment and the option --tenant, read once per command; those of all tenants if it has any.
 
     Raises:
         Misconfigured: one of them cannot be used.
     """
     from rag.errors import Misconfigured
-    from rag.settings import Settings
+    from rag.settings import PREFIX, Settings
 
-    base = Settings.from_mapping(os.environ)
+    context = click.get_current_context(silent=True)
+    named = context.find_root().params.get("tenant") if context else None
+    base = Settings.from_mapping({**os.environ, f"{PREFIX}TENANT": named} if named else os.environ)
     try:
         base.home.exists()
     except OSError as error:  # its name is too long, or a folder above it is closed to this user

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextvars import copy_context
 from threading import Event, Thread
 
 from api.keycloak_realm.sync import RealmSync
@@ -19,7 +20,7 @@ class RealmWatch:
         self._interval_s = interval_s
         self._stopped = Event()
         self._failing = False
-        self._thread = Thread(target=self._run, name="directory", daemon=True)
+        self._thread = Thread(target=copy_context().run, args=(self._run,), name="directory", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

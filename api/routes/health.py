@@ -8,11 +8,14 @@ the alarm.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fastapi import APIRouter
 
-from api.admission.doors import GuardedRoute
+from api.admission.doors import Doors, GuardedRoute
 from api.given import TheDoors, TheKustos
 from api.schemas import Health, Readiness
+from rag.bootstrap import Kustos
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -28,10 +31,23 @@ async def alive() -> Health:
 
 @router.get("/readyz", summary="Catalog, live index and embedding model answer; 503 otherwise")
 def ready(kustos: TheKustos, doors: TheDoors) -> Readiness:
+    check_ready(kustos)
+    return readiness([doors])
+
+
+def check_ready(kustos: Kustos) -> None:
+    """Whether questions can be answered.
+
+    Raises:
+        Unavailable: not now.
+    """
     kustos.records.directory.revision(kustos.records.settings.tenant)
     kustos.check_index()
     kustos.points()
     kustos.embedder.embed_question("ready")
-    if doors.provider is None or doors.provider.answers(PATIENCE_S):
-        return Readiness(status="ready", admits=True, reason=None)
-    return Readiness(status="ready", admits=False, reason=SILENT)
+
+
+def readiness(doors: Iterable[Doors]) -> Readiness:
+    """What is said of a service that is ready: whether everybody's identity provider answers. One is asked in vain."""
+    admits = all(each.provider is None or each.provider.answers(PATIENCE_S) for each in doors)
+    return Readiness(status="ready", admits=admits, reason=None if admits else SILENT)

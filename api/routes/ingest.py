@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,7 +138,7 @@ def _streamed(
             told.put(None)
 
     # A daemon, so that a second Ctrl-C need not wait for it; otherwise closing the service does (`Ingesting.close`).
-    threading.Thread(target=run, name=f"sync {source}", daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), name=f"sync {source}", daemon=True).start()
     return StreamingResponse(lines(told), media_type="application/x-ndjson")
 
 

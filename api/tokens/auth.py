@@ -158,6 +158,18 @@ class AskedOfKeycloak:
         return Standing(_caller(answer, token.issuer, _answered(groups) if groups else None), _session(answer))
 
 
+def named_issuer(token: str, types: Collection[str] = HEADER_TYPES) -> str:
+    """`iss` of a token whose form is right (rules 1 to 3). Nothing of it is verified: it only says who is to judge it.
+
+    Raises:
+        NotAuthenticated: its form is not right, or it names no issuer.
+    """
+    name = _parts(token, types)[1].get("iss")
+    if not isinstance(name, str):
+        raise NotAuthenticated("the token's iss is not a text")
+    return name
+
+
 class Identity:
     """Knows the issuers; has no other state."""
 
@@ -191,6 +203,11 @@ class Identity:
         issuer = self._issuer(claims)
         self._check_signature(token, header, issuer)
         return issuer, claims
+
+    @property
+    def issuers(self) -> frozenset[str]:
+        """Whose tokens are accepted, as `iss` names them."""
+        return frozenset(self._issuers)
 
     def has_duty(self, caller: Caller, duty: str) -> bool:
         """Whether the caller has the role of this name at our client; those of other clients do not count (RM-06)."""

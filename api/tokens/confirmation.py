@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Lock
 from typing import TypeVar
 
@@ -46,7 +47,7 @@ class Questions:
                 raise Overloaded(f"{self._open} questions to the {self._name} are open, as many as may be")
             self._open += 1
         try:
-            asked = self._threads.submit(ask)
+            asked = self._threads.submit(copy_context().run, ask)
         except RuntimeError as error:  # no thread can be started
             self._done()
             raise Overloaded(f"no question can be put to the {self._name}: {error}") from error

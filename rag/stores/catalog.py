@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import local
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -83,8 +84,8 @@ class Catalog:
         return catalog
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[None]:
-        """Holds the sole right to `name` on this catalog for the block, over all processes that share it.
+    def lease(self, name: str, tenant: str) -> Iterator[None]:
+        """Holds the sole right to `name` for a tenant of this catalog, for the block, over all processes that share it.
 
         The lock under it can be lost unnoticed, with a connection or with a deleted file. So each taking has a number
         of its own, and this thread's transactions in the block commit only while nobody has taken a later one.
@@ -93,16 +94,17 @@ class Catalog:
             StoreUnavailable: another process holds it; or, from `writing`, has it now.
         """
         taken = f"another process is {name} on this catalog; try again when it is done"
-        with self._file_lock(name, taken) if self.is_sqlite else self._server_lock(name, taken):
-            self._held.numbers[name] = self._next_number(name)
+        key = f"{name}.{tenant}"
+        with self._file_lock(key, taken) if self.is_sqlite else self._server_lock(key, taken):
+            self._held.numbers[key] = self._next_number(key)
             try:
                 yield
             finally:
-                del self._held.numbers[name]
+                del self._held.numbers[key]
 
     @contextmanager
     def _file_lock(self, name: str, taken: str) -> Iterator[None]:
-        lease = FileLease.take(Path(f"{self._engine.url.database}.{name}.lock"), taken)
+        lease = FileLease.take(Path(f"{self._engine.url.database}.{quote(name, safe='')}.lock"), taken)
         try:
             yield
         finally:

@@ -272,7 +272,7 @@ index_names = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", String(40), primary_key=True),
+    Column("name", String(250), primary_key=True),  # what it is the right to, and for which tenant
     Column("number", Integer, nullable=False),  # grows each time it is taken; a holder with a lower one has lost it
 )
 
@@ -391,5 +391,6 @@ logout_tokens = Table(
     "logout_tokens",
     metadata,
     Column("id", String(64), primary_key=True),  # hash of issuer and jti
+    Column("tenant", String(200), nullable=False),
     Column("ends_at", BigInteger, nullable=False),  # seconds since 1970; a replay is refused as too old from then on
 )

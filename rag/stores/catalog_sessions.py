@@ -84,11 +84,12 @@ class CatalogSessions:
         """
         those = sessions.c.subject == subject if sid is None else sessions.c.sid == sid
         with self._catalog.writing() as connection:
-            connection.execute(delete(logout_tokens).where(logout_tokens.c.ends_at <= now))
+            over = (logout_tokens.c.tenant == self._tenant) & (logout_tokens.c.ends_at <= now)
+            connection.execute(delete(logout_tokens).where(over))
             known = select(logout_tokens.c.id).where(logout_tokens.c.id == logout_token)
             if connection.execute(known).first() is not None:
                 return False
-            connection.execute(insert(logout_tokens).values(id=logout_token, ends_at=ends_at))
+            connection.execute(insert(logout_tokens).values(id=logout_token, tenant=self._tenant, ends_at=ends_at))
             connection.execute(delete(sessions).where((sessions.c.tenant == self._tenant) & those))
         return True
 

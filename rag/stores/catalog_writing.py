@@ -166,6 +166,7 @@ class CatalogWriter:
                     if before[:2] != (values["allow"], values["deny"]):
                         changed.append(identifier)
             if new:
+                self._catalog.take_turns(connection, "numbering places")  # of all tenants in one row
                 highest = connection.execute(select(func.max(acls.c.number))).scalar() or 0
                 connection.execute(insert(acls), [{**each, "number": highest + at} for at, each in enumerate(new, 1)])
             if different:
@@ -240,8 +241,9 @@ class CatalogWriter:
 
     def acl_of(self, place: str) -> Acl:
         """The ACL of a governing place as it is now; nobody if there is no such place."""
+        mine = select(*ACL).where(acls.c.tenant == self._tenant, acls.c.id == place)
         with self._catalog.reading() as connection:
-            row = connection.execute(select(*ACL).where(acls.c.id == place)).first()
+            row = connection.execute(mine).first()
         return acl(*row) if row else Acl.nobody()
 
     def intend(self, chunk_ids: Sequence[str]) -> None:
@@ -341,7 +343,8 @@ class CatalogWriter:
 
     def done(self, task_ids: Sequence[int]) -> None:
         with self._catalog.writing() as connection:
-            connection.execute(delete(index_tasks).where(index_tasks.c.id.in_(task_ids)))
+            mine = (index_tasks.c.tenant == self._tenant) & index_tasks.c.id.in_(task_ids)
+            connection.execute(delete(index_tasks).where(mine))
 
     def not_current(self, chunk_ids: Sequence[str]) -> list[str]:
         """Those of `chunk_ids` that are part of no current version."""

@@ -17,9 +17,10 @@ from rag.ports import ChunkReader, ChunkWriter, Index
 class LiveIndex:
     """One open index. Its reader checks before every search; who writes checks once, under the lease for writing."""
 
-    def __init__(self, index: Index, name: str, live: Callable[[], str | None]) -> None:
+    def __init__(self, index: Index, name: str, live: Callable[[], str | None], tenant: str) -> None:
         """`name` is what the catalog knows `index` by, `live` asks the catalog for the name of the live index."""
         self._index = index
+        self._tenant = tenant
         self._name = name
         self._live = live
 
@@ -36,7 +37,7 @@ class LiveIndex:
 
     @property
     def reader(self) -> ChunkReader:
-        return _LiveReader(self._index.reader, self.check)
+        return _LiveReader(self._index.reader, self.check, self._tenant)
 
     @property
     def writer(self) -> ChunkWriter:
@@ -51,10 +52,15 @@ class LiveIndex:
 
 
 class _LiveReader:
-    def __init__(self, reader: ChunkReader, check: Callable[[], None]) -> None:
+    """Searches for one tenant. The filter keeps another's callers from everything; here they do not get that far."""
+
+    def __init__(self, reader: ChunkReader, check: Callable[[], None], tenant: str) -> None:
         self._reader = reader
         self._check = check
+        self._tenant = tenant
 
     def candidates(self, scope: AccessScope, question: Question, limit: int) -> Sequence[Candidate]:
+        if scope.tenant != self._tenant:
+            raise StoreUnavailable("a query of one tenant to the index of another was stopped before it was sent")
         self._check()
         return self._reader.candidates(scope, question, limit)

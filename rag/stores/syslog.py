@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import socket
+from contextvars import copy_context
 from datetime import UTC, datetime
 from threading import Thread
 from urllib.parse import urlsplit
@@ -41,7 +42,7 @@ class Syslog:
         self._queue: queue.Queue[Entry | None] = queue.Queue(waiting)
         self._socket: socket.socket | None = None
         self.lost = 0
-        self._thread = Thread(target=self._run, name="audit to syslog", daemon=True)
+        self._thread = Thread(target=copy_context().run, args=(self._run,), name="audit to syslog", daemon=True)
         self._thread.start()
 
     def send(self, entry: Entry) -> None:

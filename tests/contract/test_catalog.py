@@ -392,7 +392,7 @@ def test_everything_can_be_read_for_a_new_index(catalog, writer) -> None:
 def lose_lease(catalog: Catalog, catalog_url: str) -> None:
     """Takes the lock from under the lease `writing`, as a firewall or a tidy administrator would."""
     if catalog_url.startswith("sqlite"):
-        Path(f"{make_url(catalog_url).database}.writing.lock").unlink()
+        Path(f"{make_url(catalog_url).database}.writing.{TENANT}.lock").unlink()
         return
     with catalog.reading() as connection:
         holders = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
@@ -401,19 +401,19 @@ def lose_lease(catalog: Catalog, catalog_url: str) -> None:
 
 def test_ft_10_a_lease_is_held_by_one_at_a_time_and_free_afterwards(catalog, catalog_url) -> None:
     with closing(Catalog.open(catalog_url)) as other:
-        with catalog.lease("writing"), pytest.raises(StoreUnavailable, match="another process is writing"):
-            other.lease("writing").__enter__()
+        with catalog.lease("writing", TENANT), pytest.raises(StoreUnavailable, match="another process is writing"):
+            other.lease("writing", TENANT).__enter__()
         for each in (other, catalog, other):
-            with each.lease("writing"):
+            with each.lease("writing", TENANT):
                 pass
 
 
 def test_ft_10_who_lost_his_lease_to_another_commits_nothing_any_more(catalog, catalog_url, writer) -> None:
     with closing(Catalog.open(catalog_url)) as other:
-        with catalog.lease("writing"):
+        with catalog.lease("writing", TENANT):
             writer.intend(["before"])
             lose_lease(catalog, catalog_url)
-            with other.lease("writing"):
+            with other.lease("writing", TENANT):
                 with pytest.raises(StoreUnavailable, match="lost the right"):
                     writer.intend(["meanwhile"])
                 CatalogWriter(other, TENANT).intend(["by the other"])
@@ -425,9 +425,13 @@ def test_ft_10_who_lost_his_lease_to_another_commits_nothing_any_more(catalog, c
 
 def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, catalog_url, tmp_path) -> None:
     record = AuditRecord(TENANT, "s", "h", Purpose(Action.SEARCH, "r", "question"), Outcome.NOTHING, ())
-    with closing(Catalog.open(catalog_url)) as other, ThreadPoolExecutor(1) as questions, catalog.lease("writing"):
+    with (
+        closing(Catalog.open(catalog_url)) as other,
+        ThreadPoolExecutor(1) as questions,
+        catalog.lease("writing", TENANT),
+    ):
         lose_lease(catalog, catalog_url)
-        with other.lease("writing"):
+        with other.lease("writing", TENANT):
             questions.submit(open_audit(catalog, tmp_path).record, record).result()
     with catalog.reading() as connection:
         assert connection.execute(select(func.count()).select_from(audit)).scalar_one() == 1
@@ -436,7 +440,7 @@ def test_what_is_not_part_of_the_sync_goes_on_when_the_lease_is_lost(catalog, ca
 def test_a_lease_leaves_no_transaction_open_that_a_server_could_end(catalog, catalog_url) -> None:
     if catalog_url.startswith("sqlite"):
         pytest.skip("its lock is a file")
-    with catalog.lease("writing"), catalog.reading() as connection:
+    with catalog.lease("writing", TENANT), catalog.reading() as connection:
         states = "SELECT state FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
         assert connection.execute(text(states)).scalars().all() == ["idle"]
 

@@ -98,7 +98,7 @@ def test_ft_10_two_processes_do_not_write_at_once(settings, tmp_path) -> None:
     other = Catalog.open(sqlite_url(settings.home / "catalog.db"))
     with (
         closing(other),
-        other.lease(WRITING),
+        other.lease(WRITING, "main"),
         closing(open_kustos(settings)) as kustos,
         pytest.raises(StoreUnavailable, match="another process is writing"),
     ):

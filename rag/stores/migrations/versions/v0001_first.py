@@ -167,6 +167,7 @@ def upgrade() -> None:
     op.create_table(
         "logout_tokens",
         sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=200), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_logout_tokens")),
     )

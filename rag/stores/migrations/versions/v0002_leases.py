@@ -12,7 +12,7 @@ down_revision = "0001"
 def upgrade() -> None:
     op.create_table(
         "leases",
-        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=250), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
