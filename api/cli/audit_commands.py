@@ -62,7 +62,11 @@ def head() -> None:
 @click.option("--since", type=DATE, help="From this day or moment on.")
 @click.option("--until", type=DATE, help="Before this day or moment.")
 @click.option("--names", is_flag=True, help="Names in place of pseudonyms, where they are kept.")
-@click.option("--texts", is_flag=True, help="With questions and passages, where KUSTOS_AUDIT_TEXT keeps them.")
+@click.option(
+    "--texts",
+    is_flag=True,
+    help="With questions, and passages of what you may read, where KUSTOS_AUDIT_TEXT keeps them.",
+)
 @typed_failures
 def export(who: str | None, since: datetime | None, until: datetime | None, names: bool, texts: bool) -> None:
     """Print records as JSON lines with the fields of OCSF."""

@@ -20,8 +20,8 @@ from api.admission.doors import GuardedRoute
 from api.admission.subjects import Subjects
 from api.given import RequestId, TheCaller, TheKustos, TheSubjects
 from rag.access import ocsf
-from rag.access.audit import Act, Deed
-from rag.access.audit_chain import Mark
+from rag.access.audit import Act, Action, Deed, Purpose
+from rag.access.audit_chain import Entry, Mark
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
 from rag.errors import NotFound
@@ -109,18 +109,21 @@ def events(
     since: Moment = None,
     until: Moment = None,
     names: Annotated[bool, Query(description="With names in place of pseudonyms, where they are kept.")] = False,
-    texts: Annotated[bool, Query(description="With questions and passages, where the settings keep them.")] = False,
+    texts: Annotated[
+        bool, Query(description="With questions and passages, where the settings keep them and the auditor reads them.")
+    ] = False,
 ) -> StreamingResponse:
     """JSON lines, one event a record, in order."""
     _told(kustos, caller, request_id, Act.AUDIT_EXPORTED, "events", names=int(names), texts=int(texts))
     trail = kustos.records.trail
     known = trail.names() if names else {}
+    kept = _KeptTexts(kustos, caller, request_id) if texts else None
 
     def lines() -> Iterator[str]:
         for entry in trail.entries(_ms(since) or 0, _ms(until)):
             event = ocsf.event(entry, known)
-            if texts and entry.text_hash and (text := trail.text(entry.number)):
-                event["unmapped"]["text"] = json.loads(text)
+            if kept and entry.text_hash and (text := trail.text(entry.number)):
+                event["unmapped"]["text"] = kept.shown(entry, json.loads(text))
             yield json.dumps(event) + "\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
@@ -141,6 +144,32 @@ def forget(
     """What he did stays in the chain, under pseudonyms that nobody can resolve any more."""
     person = _subject(kustos, subjects, body.person)
     return {"days": kustos.records.keeping.forget(person, By(caller.subject, request_id))}
+
+
+class _KeptTexts:
+    """Texts beside records, for one auditor: the duty opens no document, so the gate decides about passages (RM-15)."""
+
+    def __init__(self, kustos: Kustos, caller: Caller, request_id: str) -> None:
+        self._gate = kustos.gate
+        self._purpose = Purpose(Action.READ, request_id)
+        self._scope = self._gate.scope_for(caller, self._purpose)
+        self._readable: dict[str, bool] = {}
+
+    def shown(self, entry: Entry, text: dict[str, Any]) -> dict[str, Any]:
+        """The text without its passages, unless this auditor may read every document that they are of."""
+        if all(self._reads(document) for document, *_ in json.loads(entry.released)):
+            return text
+        return {name: value for name, value in text.items() if name != "passages"} | {"withheld": True}
+
+    def _reads(self, document: str) -> bool:
+        """Asked of the gate once in an export, which records it."""
+        if document not in self._readable:
+            try:
+                self._gate.document(self._scope, document, self._purpose)
+                self._readable[document] = True
+            except NotFound:
+                self._readable[document] = False
+        return self._readable[document]
 
 
 def _subject(kustos: Kustos, subjects: Subjects, person: str) -> str:

@@ -9,11 +9,15 @@ from contextlib import closing
 import pytest
 from fastapi.testclient import TestClient
 
+from rag.access.acl import Acl
 from rag.access.audit_chain import Entry, Seal
+from rag.access.principals import EVERYONE_IN_TENANT
 from tests.library import OPERATOR, SALES, Library, NamedSubjects, Written, open_library, person
 
 PLAN = Written("plan.txt", ["The sales plan for hotels.", "Its second part."], allow=frozenset({SALES}), title="Secret")
+OPEN = Written("open.txt", ["The canteen opens at eleven."], allow=frozenset({EVERYONE_IN_TENANT}))
 ANN, AUDITOR = person("ann", groups=["/sales"]), person("aud", duties=["auditor"])
+ANN_TOO = person("anna", groups=["/sales"], duties=["auditor"])
 KEY = {"Authorization": f"Bearer {OPERATOR.key}"}
 SUBJECT = "kc:acme:user:ann"
 
@@ -34,8 +38,8 @@ def asked(client: TestClient, path: str, **parameters: object) -> dict:
     return reply.json()
 
 
-def exported(client: TestClient, **parameters: object) -> list[dict]:
-    reply = client.get("/v1/audit/events", params=parameters, headers=AUDITOR)
+def exported(client: TestClient, who: dict[str, str] | None = None, **parameters: object) -> list[dict]:
+    reply = client.get("/v1/audit/events", params=parameters, headers=who or AUDITOR)
     assert reply.status_code == 200, reply.text
     return [json.loads(line) for line in reply.text.splitlines()]
 
@@ -208,10 +212,28 @@ def test_text_that_the_settings_keep_is_exported_to_who_asks_for_it(tmp_path) ->
     client = TestClient(library.app(), base_url="http://127.0.0.1")
     client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
     assert "hotels" not in json.dumps(exported(client))
-    found = exported(client, texts=True)[0]["unmapped"]["text"]
+    found = exported(client, ANN_TOO, texts=True)[0]["unmapped"]["text"]
     assert found["question"] == "sales plan"
     assert sorted(found["passages"]) == sorted(PLAN.passages)
     assert exported(client)[2]["unmapped"]["detail"]["texts"] == 1
+
+
+def test_rm_15_passages_that_the_settings_keep_are_no_way_round_the_gate_for_an_auditor(tmp_path) -> None:
+    library = open_library(tmp_path / "kept", PLAN, OPEN, audit_text="passages")
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    for text in ("sales plan", "canteen"):
+        client.post("/v1/search", json={"query": text, "narrow": {"language": ["en"]}}, headers=ANN)
+    client.post("/v1/search", json={"query": "canteen"}, headers=person("bob"))
+    texts = [each["unmapped"].get("text") for each in exported(client, texts=True)]
+    assert [each for each in texts if each] == [
+        {"question": "sales plan", "withheld": True},
+        {"question": "canteen", "withheld": True},
+        {"question": "canteen", "passages": list(OPEN.passages)},
+    ]
+    seen = {each["document"] for each in asked(client, "what-saw", person="kc:acme:user:aud")["documents"]}
+    assert seen == {OPEN.id}, "what he was shown is on record too"
+    library.regrant(OPEN, Acl.nobody())
+    assert "eleven" not in json.dumps(exported(client, texts=True))
 
 
 def test_ft_05_while_the_catalog_is_locked_nothing_is_released_and_then_it_goes_on(library, client) -> None:

@@ -75,3 +75,20 @@ def test_sa_01_a_key_of_a_service_account_opens_what_was_granted_to_that_account
     assert world.read(key) == {"role.txt"}
     realm.take_role("service-account-kustos-sync", ROLE)
     assert world.read(key) == set()
+
+
+def test_a_key_ends_by_itself_or_with_its_account_and_not_with_sessions_or_the_client(world, realm) -> None:
+    """What docs/api.md says that an administrator has to know."""
+    person, service = realm.person(roles=[ROLE]), "service-account-kustos-eval"
+    realm.give_role(service, ROLE)
+    keys = [world.key(person), world.key(service)]
+    client = realm.client_id("kustos-eval")
+    realm.end_sessions(person)
+    realm.admin.update_client(client, {"enabled": False})
+    try:
+        assert [world.read(each) for each in keys] == [{"role.txt"}] * 2
+    finally:
+        realm.admin.update_client(client, {"enabled": True})
+        realm.take_role(service, ROLE)
+    realm.disable(person)
+    assert [world.read(each) for each in keys] == [401, set()]
