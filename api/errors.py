@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.invalid_requests import in_words
 from rag import errors
 
 log = logging.getLogger(__name__)
@@ -119,20 +120,8 @@ def internal_error() -> Response:
 
 def invalid_body(error: RequestValidationError) -> Response:
     """422 for a request that does not fit its schema: the first problem, the field it is about, and what to do."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])  # the first part says body, query or path
-    match first["type"]:
-        case "extra_forbidden":
-            message = f"'{where}' is not a field of this request; leave it out."
-        case "missing":
-            message = f"'{where}' is missing; add it." if where else "The body is missing; send a JSON object."
-        case "json_invalid":
-            message, where = f"The body is not valid JSON: {first['ctx']['error']} at position {where}.", ""
-        case "model_attributes_type" if not where:
-            message = "The body is not a JSON object; send one, with 'Content-Type: application/json'."
-        case _:
-            message = f"'{where}': {first['msg']}." if where else f"{first['msg']}."
-    return error_response(422, error_body(message, INVALID_REQUEST, "invalid_request", where or None))
+    message, where = in_words(error.errors()[0])
+    return error_response(422, error_body(message, INVALID_REQUEST, "invalid_request", where))
 
 
 def add_error_handlers(app: FastAPI) -> None:

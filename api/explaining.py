@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from api.admission.subjects import Subjects
+from api.admission.subjects import Subjects, identifier_in
 from api.reports import explanation
 from rag.access import principals
 from rag.access.audit import Act, Deed
@@ -38,7 +38,7 @@ class Explaining:
             Unavailable, NotAllowed: it cannot be known now.
         """
         if at is not None and at > datetime.now(UTC):
-            raise BadInput(f"{at.isoformat()} is still to come")
+            raise BadInput(f"{at.isoformat(timespec='seconds')} is still to come")
         detail = {} if at is None else {"at": at.isoformat()}
         told_of = partial(Deed, asking.tenant, asking.subject, Act.EXPLAIN, request_id, detail=detail)
         subject = None
@@ -66,7 +66,7 @@ class Explaining:
         try:
             return self._subjects.subject(who)
         except NotFound:
-            gone = self._user(who)
+            gone = self._user(identifier_in(who, self._records.settings.realm))
             if at is not None and gone and self._records.history.memberships({gone}, at):
                 return gone
             raise
@@ -97,5 +97,6 @@ class Explaining:
         if not self._records.settings.issuer:
             return self._subjects.caller(subject)
         raise NotFound(
-            f"it is not known what {subject} held at {at.isoformat()}: nothing, or the directory began later"
+            f"it is not known what {subject} held at {at.isoformat(timespec='seconds')}: "
+            "nothing, or the directory began later"
         )

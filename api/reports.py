@@ -56,7 +56,7 @@ def directory(records: Records) -> dict[str, Any]:
     followed, tree = records.realm.followed(), records.realm.tree()
     return {
         "groups": len(tree.groups),
-        "people": len(records.realm.people()),
+        "accounts": len(records.realm.people()),
         "full_at": _iso(followed.full_at) if followed else None,
         "followed_at": _iso(followed.followed_at) if followed else None,
         "drifts": [asdict(each) for each in tree.drifts()],

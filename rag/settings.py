@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from rag.errors import Misconfigured
@@ -135,7 +136,7 @@ class Settings:
             if not key.startswith(PREFIX) or key.startswith(f"{PREFIX}TEST_") or key == f"{PREFIX}EVAL_DATA":
                 continue
             if key not in known:
-                raise Misconfigured(f"{key} is not a setting; the settings are {', '.join(sorted(known))}")
+                raise Misconfigured(_unknown(key, sorted(known)))
             name = known[key]
             values[name] = value = _convert(key, text, getattr(defaults, name))
             _check(key, text, name, value)
@@ -168,6 +169,17 @@ def typed(key: str, name: str, value: object) -> object:
     return found
 
 
+KINDS: Mapping[type, str] = {bool: "yes or no (1 or 0)", int: "a whole number", float: "a number"}
+"""What a setting of each type takes, for people; one of another type takes a text."""
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    near = get_close_matches(key.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], n=1)
+    if near:
+        return f"{key} is not a setting; did you mean {PREFIX}{near[0]}? docs/settings.md lists them"
+    return f"{key} is not a setting; the settings are {', '.join(known)}"
+
+
 def _check(key: str, text: str, name: str, value: object) -> None:
     if isinstance(value, int | float) and not RANGES[name][0] <= value <= RANGES[name][1]:
         raise Misconfigured(f"{key}={text} is out of range; it is {RANGES[name][0]} to {RANGES[name][1]}")
@@ -192,6 +204,6 @@ def _convert(key: str, text: str, default: object) -> object:
             case _:
                 return text
     except (ValueError, KeyError) as error:
-        raise Misconfigured(
-            f"{key}={text!r} cannot be read as {type(default).__name__}; default: {default!r}"
-        ) from error
+        if type(default) not in KINDS:
+            raise Misconfigured(f"{key} is not written in UTF-8") from error
+        raise Misconfigured(f"{key}={text!r} is not {KINDS[type(default)]}; without it {default} holds") from error

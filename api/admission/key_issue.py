@@ -24,8 +24,10 @@ def issue(
         BadInput: it is for nothing, lives too long, or the subject has enough of them.
         StoreUnavailable: the catalog does not answer.
     """
-    if not scopes or not 1 <= days <= MOST_DAYS:
-        raise BadInput(f"a key has at least one scope and lives 1 to {MOST_DAYS} days")
+    if not 1 <= days <= MOST_DAYS:
+        raise BadInput(f"a key lives 1 to {MOST_DAYS} days, and not {days}")
+    if not scopes:
+        raise BadInput("a key has at least one scope")
     now = datetime.now(UTC)
     check_room(records.keys.valid_count(subject, now))  # before a record says that there is one
     made = mint()
@@ -67,7 +69,7 @@ def revoke(records: Records, identifier: str, *, by: str, of: str | None = None,
 def shown(key: ApiKey) -> dict[str, Any]:
     """What a list says of a key. Its digest is nobody's business."""
     told = {name: value for name, value in asdict(key).items() if name not in {"digest", "tenant"}}
-    times = {name: value.isoformat() for name, value in told.items() if isinstance(value, datetime)}
+    times = {name: value.isoformat(timespec="seconds") for name, value in told.items() if isinstance(value, datetime)}
     return {**told, **times, "scopes": sorted(key.scopes), "state": state(key, datetime.now(UTC))}
 
 

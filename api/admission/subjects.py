@@ -27,7 +27,7 @@ class Subjects(Protocol):
         """
 
     def subject(self, who: str) -> str:
-        """The subject of the account that `who` names: by its user name or its id, never by e-mail.
+        """The subject of the account that `who` names: by its user name, its id or its subject, never by e-mail.
 
         Raises:
             NotFound: there is none, or the name of one is the id of another.
@@ -61,7 +61,10 @@ class DemoSubjects:
 
     def subject(self, who: str) -> str:
         names = {each.subject: each.name for each in self._demo.accounts}
-        return self._identity.caller(self._demo.token(names.get(who, who))).subject
+        found = self._identity.caller(self._demo.token(names.get(who.rpartition(":user:")[2], who))).subject
+        if ":" in who and who != found:
+            raise NotFound(f"there is no sample account {who!r}")
+        return found
 
 
 class KeycloakSubjects:
@@ -73,7 +76,7 @@ class KeycloakSubjects:
         self._settings = settings
 
     def caller(self, subject: str) -> Caller:
-        identifier = subject.removeprefix(principals.user(self._settings.realm, "*").removesuffix("*"))
+        identifier = identifier_in(subject, self._settings.realm)
         account = self._accounts.account(identifier) if identifier != subject else None
         if account is None or account.id != identifier:
             raise NotAuthenticated("there is no such account")
@@ -85,7 +88,9 @@ class KeycloakSubjects:
             raise NotAuthenticated(f"the account's rights cannot be read: {error}") from error
 
     def subject(self, who: str) -> str:
-        named, account = self._accounts.named(who), self._accounts.account(who)
+        identifier = identifier_in(who, self._settings.realm)
+        named = self._accounts.named(who) if identifier == who else None
+        account = self._accounts.account(identifier)
         found = {each for each in (named, account and account.id) if each}
         if len(found) > 1:
             raise NotFound(f"{who} is the name of one account and the id of another; give the first one's id")
@@ -104,6 +109,11 @@ class KeycloakSubjects:
                 *self._memberships.held(account.groups),
             }
         )
+
+
+def identifier_in(who: str, realm: str) -> str:
+    """The account's id where `who` is the whole subject of one of this realm; otherwise `who` itself."""
+    return who.removeprefix(principals.user(realm, "*").removesuffix("*")) if realm else who
 
 
 class NoSubjects:

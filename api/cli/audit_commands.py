@@ -11,10 +11,8 @@ from typing import Any
 
 import click
 
-from api.cli.installation import AS, JSON, asked, installed
-from api.cli.output import note, out, plain, print_json, print_table, typed_failures
-
-DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+from api.cli.installation import AS, JSON, MOMENT, asked, installed
+from api.cli.output import counted, note, out, plain, print_json, print_table, typed_failures
 
 
 @click.group()
@@ -40,10 +38,12 @@ def verify(noted: tuple[str, ...], as_json: bool) -> None:
         print_json(reports.verdict(verdict))
     else:
         removed = f", {verdict.begins_after} removed before" if verdict.begins_after else ""
-        out.print(f"{verdict.records} records{removed}; head {verdict.head}", markup=False)
+        out.print(f"{counted(verdict.records, 'record')}{removed}; head {verdict.head}", markup=False)
         for fault in verdict.faults:
             out.print(f"  WRONG at {fault.number}: {plain(fault.what)}", markup=False)
-        note("intact" if verdict.intact else f"NOT INTACT: {verdict.faults_in_all} faults; see docs/audit.md")
+        note(
+            "intact" if verdict.intact else f"NOT INTACT: {counted(verdict.faults_in_all, 'fault')}; see docs/audit.md"
+        )
     if not verdict.intact:
         raise SystemExit(1)
 
@@ -59,8 +59,8 @@ def head() -> None:
 
 @audit.command()
 @AS
-@click.option("--since", type=DATE, help="From this day or moment on.")
-@click.option("--until", type=DATE, help="Before this day or moment.")
+@click.option("--since", type=MOMENT, help="From this day or moment on.")
+@click.option("--until", type=MOMENT, help="Before this day or moment.")
 @click.option("--names", is_flag=True, help="Names in place of pseudonyms, where they are kept.")
 @click.option(
     "--texts",
@@ -74,7 +74,7 @@ def export(who: str | None, since: datetime | None, until: datetime | None, name
 
     base, given = asked(), {"since": since, "until": until}
     headers = proof(base, who)
-    parameters = {name: f"{each.isoformat()}Z" for name, each in given.items() if each}
+    parameters = {name: each.isoformat() for name, each in given.items() if each}
     parameters |= {"names": str(names).lower(), "texts": str(texts).lower()}
     with (
         reach(base) as client,
@@ -92,7 +92,10 @@ def export(who: str | None, since: datetime | None, until: datetime | None, name
 def who_saw(document: str, who: str | None, as_json: bool) -> None:
     """Say who was shown something of DOCUMENT (an id or an address), how often and when."""
     told = _asked(who, "who-saw", {"document": document})
-    _print(told, "people", "who", f"people saw something of {document}", as_json=as_json)
+    if as_json:
+        print_json(told)
+        return
+    _print(f"{counted(len(told['people']), 'person', 'people')} saw something of {document}", "who", told["people"])
 
 
 @audit.command(name="what-saw")
@@ -101,18 +104,22 @@ def who_saw(document: str, who: str | None, as_json: bool) -> None:
 @JSON
 @typed_failures
 def what_saw(person: str, who: str | None, as_json: bool) -> None:
-    """Say what PERSON (a subject, or its id at the identity provider) was shown."""
+    """Say what PERSON was shown: by user name, id at the identity provider, or subject."""
     told = _asked(who, "what-saw", {"person": person})
-    _print(told, "documents", "document", f"documents seen by {person}", as_json=as_json)
+    if as_json:
+        print_json(told)
+        return
+    _print(f"{counted(len(told['documents']), 'document')} seen by {person}", "document", told["documents"])
 
 
 @audit.command()
-@click.option("--before", type=DATE, required=True, help="Remove records from before this day or moment.")
+@click.option("--before", type=MOMENT, required=True, help="Remove records from before this day or moment.")
 @AS
 @typed_failures
 def prune(before: datetime, who: str | None) -> None:
     """Remove old records with their texts and names. The chain can still be verified."""
-    click.echo(f"{_done(who, 'prune', {'before': f'{before.isoformat()}Z'})['removed']} records removed")
+    removed = _done(who, "prune", {"before": before.isoformat()})["removed"]
+    click.echo(f"{counted(removed, 'record')} removed")
 
 
 @audit.command()
@@ -120,8 +127,11 @@ def prune(before: datetime, who: str | None) -> None:
 @AS
 @typed_failures
 def forget(person: str, who: str | None) -> None:
-    """Erase the name of PERSON from the audit; what he did stays, under pseudonyms that nobody can resolve."""
-    click.echo(f"forgotten on {_done(who, 'forget', {'person': person})['days']} days")
+    """Erase the name of PERSON (user name, id or subject) from the audit.
+
+    What he did stays, under pseudonyms that nobody can resolve.
+    """
+    click.echo(f"forgotten on {counted(_done(who, 'forget', {'person': person})['days'], 'day')}")
 
 
 def _asked(who: str | None, what: str, parameters: dict[str, str]) -> dict[str, Any]:
@@ -145,13 +155,10 @@ def _done(who: str | None, what: str, body: dict[str, str]) -> dict[str, Any]:
     return told
 
 
-def _print(told: dict[str, Any], which: str, first: str, title: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(told)
-        return
+def _print(title: str, first: str, seen: list[dict[str, Any]]) -> None:
     columns = (first, "times", "first", "last", "passages", "versions")
     rows = [
         [each[first], each["times"], each["first"], each["last"], each["passages"], len(each["versions"])]
-        for each in told[which]
+        for each in seen
     ]
-    print_table(f"{len(rows)} {title}", columns, rows)
+    print_table(title, columns, rows, whole=(first,))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from api.cli.installation import AS, JSON, asked, installed
-from api.cli.output import out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, out, plain, print_json, print_table, typed_failures
 
 AS_AUDITOR = click.option("--auditor", is_flag=True, help="As an auditor, who has signed in, instead of the operator.")
 
@@ -28,7 +28,11 @@ def break_glass() -> None:
 @JSON
 @typed_failures
 def propose(person: str, principals: tuple[str, ...], minutes: int, reason: str, as_json: bool) -> None:
-    """Propose that PERSON (a subject, as in kc:REALM:user:ID) gets principals. Opens nothing yet."""
+    """Propose that PERSON (a user name, an id, or a subject as in kc:REALM:user:ID) gets principals. Opens nothing yet.
+
+    \b
+    kustos break-glass propose anna --principal kc:kustos:group:/leitung --reason "..."
+    """
     body = {"person": person, "principals": list(principals), "minutes": minutes, "reason": reason}
     _show(_sent("POST", "/v1/operator/grants", body), as_json=as_json)
 
@@ -72,7 +76,7 @@ def listed(auditor: bool, who: str | None, as_json: bool) -> None:
         [", ".join(each[name]) if name == "principals" else each[name] or "" for name in columns]
         for each in told["grants"]
     ]
-    print_table(f"{len(rows)} grants", columns, rows)
+    print_table(counted(len(rows), "grant"), columns, rows, whole=("id",))
 
 
 def _sent(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.cli.installation import AS, JSON, asked, installation, installed, moment, settings
-from api.cli.output import err, is_utf8, note, out, plain, print_json, print_table, typed_failures
+from api.cli.installation import AS, JSON, MOMENT, asked, installation, installed, settings
+from api.cli.output import counted, err, is_utf8, note, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from api.sign_in.oidc import Device
 
 AS_SAMPLE = click.option("--as", "who", required=True, metavar="WHO", help="Sample account of the demo.")
@@ -189,7 +191,7 @@ def search(text: str, who: str | None, limit: int, as_json: bool) -> None:
         print_json(found)
         return
     rows = [[each["rank"], each["title"], each["page"] or "", each["text"][:300]] for each in found["passages"]]
-    print_table(f"{len(rows)} passages for {who or 'you'}", ("", "document", "page", "passage"), rows)
+    print_table(f"{counted(len(rows), 'passage')} for {who or 'you'}", ("", "document", "page", "passage"), rows)
 
 
 @kustos.command()
@@ -226,21 +228,25 @@ def ask(text: str, who: str | None, model: str, as_json: bool) -> None:
 @kustos.command()
 @AS
 @click.option("--refused", is_flag=True, help="Show instead what could not be read whole, and why; for operators.")
+@click.option("--source", metavar="NAME", help="Only what was refused in this source.")
 @JSON
 @typed_failures
-def documents(who: str | None, refused: bool, as_json: bool) -> None:
+def documents(who: str | None, refused: bool, source: str | None, as_json: bool) -> None:
     """List the documents that you, or WHO, may read, or those that could not be read or not whole."""
     from api.cli import listing
 
     if refused and who:
         raise click.UsageError("give either --as WHO or --refused")
-    rows = listing.refusals(installed()) if refused else listing.readable(asked(), who)
+    if source and not refused:
+        raise click.UsageError("--source goes with --refused")
+    rows = listing.refusals(installed(), source) if refused else listing.readable(asked(), who)
     if as_json:
         print_json({"refused" if refused else "documents": rows})
         return
     columns = ("uri", "reason", "detail", "advice") if refused else ("id", "title", "source", "passages")
-    title = f"{len(rows)} documents " + ("could not be read, or not whole" if refused else f"for {who or 'you'}")
-    print_table(title, columns, [[row[column] for column in columns] for row in rows])
+    what = "could not be read, or not whole" if refused else f"for {who or 'you'}"
+    table = [[row[column] for column in columns] for row in rows]
+    print_table(f"{counted(len(rows), 'document')} {what}", columns, table, whole=("id",))
 
 
 @kustos.command()
@@ -249,11 +255,11 @@ def documents(who: str | None, refused: bool, as_json: bool) -> None:
     "--as", "who", required=True, metavar="WHO", help="User name or id of the person; never an e-mail address."
 )
 @click.option(
-    "--at", metavar="TIME", help="As it was then: 2026-05-01T08:00:00Z, or a day; UTC unless a zone is given."
+    "--at", type=MOMENT, help="As it was then: 2026-05-01T08:00:00Z, a day, or yesterday; UTC unless a zone is given."
 )
 @JSON
 @typed_failures
-def explain(document: str, who: str, at: str | None, as_json: bool) -> None:
+def explain(document: str, who: str, at: datetime | None, as_json: bool) -> None:
     """Say whether WHO may read DOCUMENT (an id or an address), by which rule and through which groups.
 
     For operators: it tells of documents that WHO may not read, and each asking is recorded in the audit.
@@ -265,9 +271,9 @@ def explain(document: str, who: str, at: str | None, as_json: bool) -> None:
     Keycloak is asked what WHO holds now. The past is answered from what the catalog noted: rights of
     the source, versions, who was in which group (docs/keycloak.md).
     """
-    from api.cli.listing import explanation
+    from api.cli.listing import explanation, steps
 
-    told = explanation(installed(), document, who, moment(at) if at else None)
+    told = explanation(installed(), document, who, at)
     if as_json:
         print_json(told)
         return
@@ -280,8 +286,7 @@ def explain(document: str, who: str, at: str | None, as_json: bool) -> None:
     out.print(f"  as of   {told['as_of']}", markup=False)
     out.print(f"  rule    {told['rule']}", markup=False)
     for chain in told["chains"]:
-        named = [told["groups"].get(each, each) for each in chain]
-        out.print(f"  through {' → '.join(map(plain, named))}", markup=False)
+        out.print(f"  through {' → '.join(map(plain, steps(chain, told['groups'])))}", markup=False)
     out.print(f"  entry   {plain(told['origin'])}, so since {told['rights_since']}", markup=False)
     if told["problem"]:
         out.print(f"  problem {plain(told['problem'])}", markup=False)
@@ -305,7 +310,7 @@ def forget(source: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    click.echo(f"{told['source']} is forgotten, with {told['items']} items")
+    click.echo(f"{told['source']} is forgotten, with {counted(told['items'], 'item')}")
 
 
 @kustos.command()
@@ -394,7 +399,9 @@ def keys() -> None:
     help="query: ask and read. push: have a known source brought up to date, for an account with the role operator. "
     "evaluate: measure, for one with the role evaluator. Can be given several times.",
 )
-@click.option("--expires", default="90d", show_default=True, metavar="DAYS", help="How long it lives, up to 366d.")
+@click.option(
+    "--expires", default="90d", show_default=True, metavar="DAYS", help="How long it lives; a year (366d) at most."
+)
 @click.option("--name", default="", help="What it is for, in your words.")
 @JSON
 @typed_failures
@@ -428,7 +435,8 @@ def list_keys(who: str | None, as_json: bool) -> None:
         return
     columns = ("id", "name", "subject", "scopes", "state", "expires_at", "last_used_at")
     shown = [row | {"scopes": ", ".join(row["scopes"]), "last_used_at": row["last_used_at"] or "never"} for row in rows]
-    print_table(f"{len(rows)} API keys", columns, [[row[column] for column in columns] for row in shown])
+    table = [[row[column] for column in columns] for row in shown]
+    print_table(counted(len(rows), "API key"), columns, table, whole=("id",))
 
 
 @keys.command("revoke")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from api.cli.installation import JSON, installed
-from api.cli.output import note, out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, note, out, plain, print_json, print_table, typed_failures
 
 
 @click.group()
@@ -41,9 +41,11 @@ def sync(full: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
     elif done.full_because:
-        out.print(f"read {done.groups} groups and {done.people} people, because {done.full_because}", markup=False)
+        read = f"{counted(done.groups, 'group')} and {counted(done.people, 'account')}"
+        out.print(f"read {read}, because {done.full_because}", markup=False)
     else:
-        out.print(f"followed {done.events} events: {done.changed} people hold something else", markup=False)
+        changed = "1 account holds" if done.changed == 1 else f"{done.changed} accounts hold"
+        out.print(f"followed {counted(done.events, 'event')}: {changed} something else", markup=False)
 
 
 @directory.command()
@@ -58,8 +60,14 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    note(f"{told['groups']} groups, {told['people']} people")
-    note(f"read as a whole: {told['full_at'] or 'never'}; events followed: {told['followed_at'] or 'never'}")
+    if told["full_at"] is None:
+        note("Keycloak's groups have not been read yet; kustos serve does, and so does: kustos directory sync")
+        return
+    note(f"{counted(told['groups'], 'group')}, {counted(told['accounts'], 'account')} (people and services)")
+    note(f"read as a whole: {told['full_at']}; events followed: {told['followed_at']}")
+    if not told["drifts"]:
+        note("every path means the group that is called so now")
+        return
     rows = [[plain(each["path"]), plain(each["now"] or "gone"), each["taken_by"] or ""] for each in told["drifts"]]
     print_table("Paths that mean another group than they say", ("path", "its group is now", "has the path now"), rows)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from api.cli.connection import checked, operator, running_service
+from api.cli.output import counted
 from api.cli.signed_in import SignedIn
 from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
 from api.keycloak_realm.check import Realm, everybody, faults, read_export
@@ -28,8 +29,8 @@ from rag.settings import Settings
 NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/keycloak.md)"
 UNCHECKED = (
     "the realm was not checked: {reason}; give the service client view-realm and view-clients for as long as this "
-    "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md). After kustos login one "
-    "token is tried"
+    "takes, or check an export with: kustos doctor --realm FILE (docs/keycloak.md). Whoever signs in with "
+    "kustos login has his token tried"
 )
 ANOTHER_ISSUER = (
     "the realm that KUSTOS_JWKS_URL belongs to calls itself {named} in its tokens, so every token is refused: set "
@@ -88,7 +89,9 @@ def _home(settings: Settings) -> Iterator[Finding]:
 def _catalog(settings: Settings) -> Iterator[Finding]:
     records = open_records(settings)
     lag = records.status.open_tasks()
-    yield Finding("catalog", "good", f"{records.status.passages()} passages, {lag} index tasks open")
+    yield Finding(
+        "catalog", "good", f"{counted(records.status.passages(), 'passage')}, {counted(lag, 'index task')} open"
+    )
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -143,10 +146,12 @@ def _opened_index(settings: Settings) -> Finding:
 
 def _compared(points: int, passages: int, tasks: int) -> Finding:
     if points == passages:
-        return Finding("index", "good", f"{points} points, one for every passage")
-    detail = f"{points} points for {passages} passages"
+        return Finding("index", "good", f"{counted(points, 'point')}, one for every passage")
+    detail = f"{counted(points, 'point')} for {counted(passages, 'passage')}"
     if tasks:
-        return Finding("index", "note", f"{detail}; {tasks} index tasks are open, the next ingest completes them")
+        return Finding(
+            "index", "note", f"{detail}; {counted(tasks, 'index task')} open, which the next ingest completes"
+        )
     return Finding("index", "wrong", f"{detail}; run: kustos ingest --rebuild")
 
 
@@ -155,7 +160,9 @@ def _sources(settings: Settings) -> Iterator[Finding]:
         for reference, problem in source.access_problems:
             yield Finding("rights", "wrong", f"{source.source}, {reference}: {problem}")
         if source.without_readers:
-            yield Finding("rights", "note", f"{source.source}: {source.without_readers} documents are for nobody")
+            yield Finding(
+                "rights", "note", f"{source.source}: {counted(source.without_readers, 'document')} for nobody"
+            )
 
 
 HERE = (_home, _catalog, _models, _parsers, _index, _sources)
@@ -228,7 +235,9 @@ def _examined(settings: Settings, realm: Realm) -> Iterator[Finding]:
     of_all = everybody(realm, settings.audience, clients, settings.realm)
     for principal, number in sorted(open_records(settings).status.documents_allowing(of_all).items()):
         found.append(
-            Finding("realm", "wrong", f"{number} documents are for {principal}, which every account of the realm has")
+            Finding(
+                "realm", "wrong", f"{counted(number, 'document')} for {principal}, which every account of the realm has"
+            )
         )
     yield from found
     if not any(each.state == "wrong" for each in found):

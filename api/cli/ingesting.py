@@ -15,7 +15,7 @@ import click
 import httpx
 
 from api.cli.connection import SYNC_TIMEOUT_S, checked, connect, events, operator, proof, reach
-from api.cli.output import INTERRUPTED_STATUS, Tell, is_utf8, note, plain, print_json, progress_bar
+from api.cli.output import INTERRUPTED_STATUS, Tell, counted, is_utf8, note, plain, print_json, progress_bar
 from api.routes.ingest import SOURCE_NAME
 from connectors.base import Connector
 from rag.errors import BadInput, KustosError, ModelUnavailable, SourceUnavailable, StoreUnavailable, Unavailable
@@ -210,10 +210,11 @@ def summary(report: dict[str, Any]) -> str:
     inside = f" with {report['inside']} inside them" if report["inside"] else ""
     still = f", {report['still_refused']} still refused" if report["still_refused"] else ""
     lines = [
-        f"{report['source']}: {report['listed']} files: {report['unchanged']} unchanged{still}, "
+        f"{report['source']}: {counted(report['listed'], 'file')}: {report['unchanged']} unchanged{still}, "
         f"{report['written'] - report['inside']} taken in{inside}, "
-        f"{len(report['refused'])} refused, {report['deleted']} deleted; {report['embedded']} passages embedded, "
-        f"rights of {report['rights_changed']} places changed, {report['seconds']:.1f} s"
+        f"{len(report['refused'])} refused, {report['deleted']} deleted; "
+        f"{counted(report['embedded'], 'passage')} embedded, "
+        f"rights of {counted(report['rights_changed'], 'place')} changed, {report['seconds']:.1f} s"
     ]
     lines += [f"  refused   {plain(uri)}: {plain(reason)}" for uri, reason in sorted(report["refused"])]
     lines += [f"  in part   {plain(uri)}: {plain(unread)}" for uri, unread in sorted(report["partly_read"])]
@@ -222,7 +223,9 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  put off   {plain(uri)}: it changed while it was read" for uri in report["deferred"]]
     lines += [f"  problem   {plain(each['where'])}: {plain(each['detail'])}" for each in report["problems"]]
     if report["unavailable"]:
-        lines.append(f"  {report['unavailable']} documents cannot be listed now; nobody sees them until they can")
+        lines.append(
+            f"  {counted(report['unavailable'], 'document')} cannot be listed now; nobody sees them until they can"
+        )
     if report["unconfirmed"]:
-        lines.append(f"  {report['unconfirmed']} documents are missing; if that is right: --confirm-deletions")
+        lines.append(f"  {counted(report['unconfirmed'], 'document')} missing; if that is right: --confirm-deletions")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rag.settings import Settings
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+DAYS = {"today": timedelta(), "yesterday": timedelta(days=1)}
 AS_HELP = "Sample account of the demo to ask as, instead of the person who has signed in (kustos login)."
 AS = click.option("--as", "who", metavar="WHO", help=AS_HELP)
 
@@ -75,14 +76,21 @@ def asked() -> Settings:
     return base if base.url else installed()
 
 
-def moment(text: str) -> datetime:
-    """A day or a time in ISO 8601; UTC where it has no zone.
+class Moment(click.ParamType[datetime]):
+    """A day or a time in ISO 8601, today or yesterday; UTC where it has no zone."""
 
-    Raises:
-        UsageError: it is neither.
-    """
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"{text!r} is no time; write it like 2026-05-01 or 2026-05-01T08:00:00Z") from error
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    name = "TIME"
+
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if value in DAYS:
+            return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - DAYS[value]
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-05-01, 2026-05-01T08:00:00Z, today or yesterday", param, ctx)
+        return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+MOMENT = Moment()

@@ -21,7 +21,7 @@ from rag.settings import Settings
 
 NEEDS = {KeyScope.PUSH: Duty.OPERATOR, KeyScope.EVALUATE: Duty.EVALUATOR}
 """Which duty the account behind a key must have for a scope to open anything."""
-_DAYS = re.compile(r"([1-9][0-9]{0,3})d?")
+_DAYS = re.compile(r"([0-9]{1,9})d?")
 
 
 def create(
@@ -38,7 +38,7 @@ def create(
     """
     days = _DAYS.fullmatch(expires)
     if days is None:
-        raise BadInput(f"{expires!r} is not a number of days, as in 90d")
+        raise BadInput(f"{expires!r} is not a number of days up to {key_issue.MOST_DAYS}, as in 90d")
     records = open_records(settings)
     subjects, identity = _people(records)
     caller = subjects.caller(subjects.subject(who))

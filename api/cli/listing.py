@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from api.tokens.issuers import open_identity
 from rag.access.audit_chain import Mark, Verdict
 from rag.access.scope import Caller
 from rag.bootstrap import open_records
-from rag.errors import BadInput
+from rag.errors import BadInput, NotFound
 from rag.settings import Settings
 
 PAGE = 500
@@ -38,14 +39,31 @@ def readable(settings: Settings, who: str | None) -> list[dict[str, Any]]:
                 return found
 
 
-def refusals(settings: Settings) -> list[dict[str, Any]]:
-    """Every document that could not be read, with its reason."""
-    return reports.refusals(open_records(settings))
+def refusals(settings: Settings, source: str | None) -> list[dict[str, Any]]:
+    """Every document that could not be read, of one source or of all, with its reason.
+
+    Raises:
+        NotFound: there is no such source.
+    """
+    records = open_records(settings)
+    there = [each.source for each in records.status.sources()]
+    if source is not None and source not in there:
+        raise NotFound(f"there is no source {source!r}; there are: {', '.join(there) or 'none yet'}")
+    return [each for each in reports.refusals(records) if source in (None, each["source"])]
 
 
 def state(settings: Settings) -> dict[str, Any]:
     """Sources and the index's lag, from the catalog alone, so that it can be asked beside a running service."""
     return reports.state(open_records(settings))
+
+
+def steps(chain: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """A chain of principals as people read it: groups by their paths, and each once.
+
+    A group stands in it by its id, and then under the path that an access file names it by.
+    """
+    named = [groups.get(each, each) for each in chain]
+    return [each for each, following in pairwise([*named, ""]) if not following.endswith(f":{each}")]
 
 
 def audit_verdict(settings: Settings, noted: Sequence[str]) -> Verdict:

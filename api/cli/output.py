@@ -7,13 +7,14 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
 import click
 import httpx
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,6 +23,8 @@ from rich.table import Table
 from rag.errors import KustosError
 
 PIPED_WIDTH = 120
+READABLE = 12
+"""Columns of text are not made narrower than this beside those that are kept whole."""
 INTERRUPTED_STATUS = 130  # what shells report for a command that SIGINT ended
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
@@ -37,13 +40,40 @@ def print_json(data: object) -> None:
     click.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, whole: Collection[str] = ()
+) -> None:
+    """A table; row after row below each other where the terminal is too narrow for it.
+
+    Args:
+        whole: columns that people copy from, say ids, which are not broken into lines.
+    """
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    needed = sum(width if name in whole else min(width, READABLE) for name, width in zip(columns, widths, strict=True))
+    if whole and needed + len(columns) * len(" | ") + 1 > out.width:
+        _print_below_each_other(title, columns, cells)
+        return
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(plain(str(cell))) for cell in row))
+    for name, width in zip(columns, widths, strict=True):
+        table.add_column(name, overflow="fold", width=width if name in whole else None)
+    for row in cells:
+        table.add_row(*map(escape, row))
     out.print(table)
+
+
+def _print_below_each_other(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    out.print(title, style="italic", markup=False)
+    names = max(map(len, columns))
+    for row in cells:
+        out.print()
+        for name, cell in zip(columns, row, strict=True):
+            out.print(f"{name:{names}}  {cell}", markup=False, soft_wrap=True)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """`number` with its noun, which is `one` with an s unless `several` is given."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def plain(text: str) -> str:

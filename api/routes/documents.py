@@ -101,8 +101,11 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
         about = kustos.gate.document(scope, identifier, purpose)
         if ordinal is None:
             return about, ()
-        found = kustos.gate.passages(scope, identifier, (ordinal, ordinal), purpose)
-        return about, found[0].chunk.boxes if found[0].chunk.page == wanted else ()
+        chunk = kustos.gate.passages(scope, identifier, (ordinal, ordinal), purpose)[0].chunk
+        if chunk.page != wanted:
+            place = f"on page {chunk.page}" if chunk.page else "on no page"
+            raise NotFound(f"passage {ordinal} of document {identifier!r} is {place}, so it is not marked on {wanted}")
+        return about, chunk.boxes
 
     with drawings.place():
         about, marked = await run_in_threadpool(released)

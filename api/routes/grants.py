@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import reports
 from api.admission.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheKustos
+from api.given import RequestId, TheCaller, TheKustos, TheSubjects
 from rag.access.break_glass import MOST_PRINCIPALS
 from rag.bootstrap import Kustos
 from rag.errors import NotFound
@@ -33,19 +33,20 @@ class ProposalRequest(BaseModel):
         },
     )
 
-    person: str = Field(max_length=400, pattern=WRITABLE)
+    person: str = Field(max_length=400, pattern=WRITABLE, description="User name, id at the provider, or subject.")
     principals: list[str] = Field(max_length=MOST_PRINCIPALS)
     minutes: int
     reason: str = Field(max_length=1_000, pattern=WRITABLE)
 
 
 @router.post("/v1/operator/grants", summary="Propose a break-glass grant")
-def propose(body: ProposalRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> dict[str, Any]:
+def propose(
+    body: ProposalRequest, kustos: TheKustos, subjects: TheSubjects, caller: TheCaller, request_id: RequestId
+) -> dict[str, Any]:
     """It opens nothing until an auditor confirms it, who is neither its proposer nor the person."""
     grants = _grants(kustos)
-    made = grants.propose(
-        body.person, body.principals, body.reason, body.minutes, by=caller.subject, request_id=request_id
-    )
+    person = body.person if ":" in body.person else subjects.subject(body.person)
+    made = grants.propose(person, body.principals, body.reason, body.minutes, by=caller.subject, request_id=request_id)
     return reports.grant(made, grants.now_ms())
 
 

@@ -104,7 +104,9 @@ class PastExplainer:
         document = self._past.document(document_id, at)
         place = self._past.place(document.acl_id, at) if document else None
         if document is None or place is None:
-            raise NotFound(f"there was no document {document_id!r} at {at.isoformat()}, as far as is known")
+            raise NotFound(
+                f"there was no document {document_id!r} at {at.isoformat(timespec='seconds')}, as far as is known"
+            )
         chains = self._chains(caller, at)
         decision = permits(chains.keys(), place.acl)
         return Explanation(

@@ -320,8 +320,8 @@ def test_every_error_has_one_shape_an_id_and_the_headers_of_a_reply(
     [
         ({}, "query", "missing"),
         ({"query": "x", "filter": 1}, "filter", "leave it out"),
-        ({"query": "x", "limit": 500}, "limit", "less than or equal to 100"),
-        ({"query": "x", "narrow": {"language": []}}, "narrow.language", "at least 1"),
+        ({"query": "x", "limit": 500}, "limit", "must be 100 or less"),
+        ({"query": "x", "narrow": {"language": []}}, "narrow.language", "must not be empty"),
         ("text", None, "JSON object"),
     ],
 )

@@ -86,7 +86,7 @@ def test_an_explanation_of_the_past_knows_what_was_there_then(demo) -> None:
     then = demo.json("explain", source, "--as", "bjarne", "--at", now["as_of"])
     assert {**then, "as_of": now["as_of"]} == now
     assert demo.run("explain", source, "--as", "bjarne", "--at", "2020-01-01").returncode == 1
-    assert demo.run("explain", source, "--as", "bjarne", "--at", "yesterday").returncode == 2
+    assert demo.run("explain", source, "--as", "bjarne", "--at", "the other day").returncode == 2
 
 
 def test_refused_documents_are_listed_with_a_reason_an_operator_can_act_on(demo) -> None:
@@ -96,6 +96,12 @@ def test_refused_documents_are_listed_with_a_reason_an_operator_can_act_on(demo)
     assert refused["Kontoauszug 2025-05.pdf"] == "encrypted"
     assert refused["Kantinenordnung.docx"] == "damaged"
     assert refused["Grundriss Halle 2 Billwerder.dwg"] == "unsupported"
+
+
+def test_what_was_refused_is_listed_by_source(demo) -> None:
+    every = demo.json("documents", "--refused")
+    assert every["refused"]
+    assert demo.json("documents", "--refused", "--source", "hansekai") == every
 
 
 def test_status_counts_and_lags_nothing(demo) -> None:
@@ -156,6 +162,10 @@ def test_models_name_the_command_that_fetches_them(demo) -> None:
 FAILURES = [
     (["search", "x", "--as", "nobody-of-that-name"], 1, "there is no sample account"),
     (["search", "  ", "--as", "anna"], 1, "empty"),
+    (["search", "", "--as", "anna"], 1, "'query' must not be empty."),
+    (["explain", "x", "--as", "anna", "--at", "soon"], 2, "today or yesterday"),
+    (["documents", "--refused", "--source", "other"], 1, "there is no source 'other'; there are: hansekai"),
+    (["documents", "--source", "hansekai"], 2, "goes with --refused"),
     (["search", "x"], 1, "--as WHO"),
     (["ask", "x", "--as", "anna", "--model", "gpt-9"], 1, "no model"),
     (["explain", "file://hansekai/nothing.txt", "--as", "anna"], 1, "no document"),

@@ -42,8 +42,14 @@ def test_a_scope_for_which_the_account_lacks_the_role_is_told(demo) -> None:
     ("arguments", "status", "said"),
     [
         (("create", "--for", "nobody", "--scope", "query"), 1, "no sample account 'nobody'"),
-        (("create", "--for", "anna", "--scope", "query", "--expires", "tomorrow"), 1, "not a number of days"),
-        (("create", "--for", "anna", "--scope", "query", "--expires", "900d"), 1, "1 to 366 days"),
+        (
+            ("create", "--for", "anna", "--scope", "query", "--expires", "tomorrow"),
+            1,
+            "not a number of days up to 366, as in 90d",
+        ),
+        (("create", "--for", "anna", "--scope", "query", "--expires", "900d"), 1, "1 to 366 days, and not 900"),
+        (("create", "--for", "anna", "--scope", "query", "--expires", "90000d"), 1, "1 to 366 days"),
+        (("create", "--for", "anna", "--scope", "query", "--expires", "0d"), 1, "1 to 366 days"),
         (("create", "--for", "anna"), 2, "--scope"),
         (("revoke", "0" * 12), 1, "no API key"),
         (("revoke", f"kustos_{'0' * 12}_x"), 1, "give the key's id"),

@@ -99,6 +99,11 @@ def test_a_grant_opens_what_was_granted_to_whom_it_was_granted_and_deny_still_wi
     assert client.get(f"/v1/documents/{COUNCIL.id}", headers=ANN).status_code == 404
 
 
+def test_a_person_is_named_by_user_name_too(client) -> None:
+    confirmed(client, person="ann")
+    assert found(client, ANN) == {"plan.txt", "minutes.txt"}
+
+
 def test_a_grant_can_close_what_was_open_because_deny_wins(client) -> None:
     council = person("ann", groups=["/works-council"])
     assert found(client, council) == {"council.txt"}
@@ -187,7 +192,7 @@ def test_a_grant_is_confirmed_once(client, clock) -> None:
         {"principals": ["sys:everyone-in-tenant"]},
         {"principals": ["/board"]},
         {"principals": [BOARD] * 21},
-        {"person": "ann"},
+        {"person": "ann@acme.example"},
         {"person": BOARD},
         {"person": "kc:acme:user:\ud800"},
         {"tenant": "other"},
@@ -197,7 +202,7 @@ def test_a_grant_is_confirmed_once(client, clock) -> None:
 def test_what_may_not_be_proposed_is_refused(client, change) -> None:
     body = json.dumps({**PROPOSAL, **change})
     reply = client.post("/v1/operator/grants", content=body, headers={**KEY, "Content-Type": "application/json"})
-    assert reply.status_code in {400, 422}
+    assert reply.status_code in {400, 404, 422}
     assert client.get("/v1/operator/grants", headers=KEY).json() == {"grants": []}
 
 

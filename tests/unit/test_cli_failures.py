@@ -104,6 +104,27 @@ def test_a_choice_that_there_is_not_is_named_with_those_that_there_are(key, text
         Settings.from_mapping({f"KUSTOS_{key}": text})
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("ISUER", "x", "KUSTOS_ISUER is not a setting; did you mean KUSTOS_ISSUER? docs/settings.md lists them"),
+        ("KEYCLOAK_URL_OF_MINE", "x", "is not a setting; the settings are KUSTOS_"),
+        ("FRESHNESS_S", "soon", "KUSTOS_FRESHNESS_S='soon' is not a number; without it 0.0 holds"),
+        ("PORT", "80.5", "KUSTOS_PORT='80.5' is not a whole number; without it 8080 holds"),
+    ],
+)
+def test_a_setting_that_is_not_right_is_said_in_words_for_people(key, text, words) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_mapping({f"KUSTOS_{key}": text})
+    assert words in str(caught.value)
+
+
+def test_a_secret_that_is_not_utf_8_is_not_repeated() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_mapping({"KUSTOS_SERVICE_SECRET": LATIN_1})
+    assert str(caught.value) == "KUSTOS_SERVICE_SECRET is not written in UTF-8"
+
+
 def test_every_number_has_its_range_and_every_reader_its_choice() -> None:
     numbers = {name for name in Settings.__slots__ if isinstance(getattr(Settings(), name), int | float)}
     assert set(RANGES) == numbers

@@ -263,7 +263,7 @@ def test_rm_16_doctor_names_documents_for_what_every_account_has(tmp_path: Path,
     library.kustos.close()
     found = [each for each in realm_findings(tmp_path, REALM_FILE) if each.state == "wrong"]
     assert bool(found) == wrong
-    assert not wrong or found[0].detail == f"1 documents are for {allow}, which every account of the realm has"
+    assert not wrong or found[0].detail == f"1 document for {allow}, which every account of the realm has"
 
 
 @pytest.mark.usefixtures("no_keys")

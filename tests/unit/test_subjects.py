@@ -101,10 +101,21 @@ def test_what_cannot_be_known_is_unavailable(world: World) -> None:
         world.subjects.caller(SUBJECT)
 
 
-def test_rm_12_a_person_is_named_by_user_name_or_id(world: World) -> None:
-    assert world.subjects.subject("ann") == world.subjects.subject("1") == SUBJECT
+@pytest.mark.parametrize("who", ["ann", "1", SUBJECT])
+def test_rm_12_a_person_is_named_by_user_name_id_or_subject(world: World, who: str) -> None:
+    assert world.subjects.subject(who) == SUBJECT
+
+
+@pytest.mark.parametrize("who", ["ann@acme.example", "kc:acme:user:ann", "kc:other:user:1", "kc:acme:user:", ""])
+def test_rm_12_nobody_is_named_by_anything_else(world: World, who: str) -> None:
     with pytest.raises(NotFound):
-        world.subjects.subject("ann@acme.example")
+        world.subjects.subject(who)
+
+
+def test_who_calls_himself_by_the_subject_of_another_is_not_taken_for_him(world: World) -> None:
+    world.realm.person("2")
+    world.realm.accounts["2"] = replace(world.realm.accounts["2"], name=SUBJECT)
+    assert world.subjects.subject(SUBJECT) == SUBJECT
 
 
 def test_who_calls_himself_by_the_id_of_another_is_not_taken_for_him(world: World) -> None:
@@ -121,10 +132,12 @@ def test_a_sample_account_holds_what_its_token_says(tmp_path: Path) -> None:
     assert isinstance(found, DemoSubjects)
     for account in demo.accounts:
         by_name, by_id = found.subject(account.name), found.subject(account.subject)
-        assert by_name == by_id
+        assert by_name == by_id == found.subject(by_name)
         assert found.caller(by_name) == identity.caller(demo.token(account.name))
     with pytest.raises(NotAuthenticated):
         found.caller("kc:hansekai:user:nobody")
+    with pytest.raises(NotFound):
+        found.subject(by_name.replace("hansekai", "other"))
 
 
 def test_where_nobody_is_known_nobody_can_be_asked_about() -> None:
