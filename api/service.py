@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from socket import socket
 from fastapi import FastAPI
 
 from api import logs
-from api.admission.local_operator import LocalOperator
+from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.admission.subjects import open_subjects
 from api.app import create_app
 from api.keycloak_realm.memberships import open_memberships
@@ -25,11 +26,13 @@ from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import open_identity
 from api.upkeep import every_day, keep
 from ingest.bootstrap import Ingesting
-from rag.bootstrap import Kustos, open_kustos
+from rag.bootstrap import Kustos, end_grants, open_kustos
 from rag.errors import IndexMismatch, Misconfigured, Unavailable
 from rag.models.embedders import open_embedder
 from rag.ports import Embedder
 from rag.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ def _opened(settings: Settings, embedder: Embedder) -> Iterator[Service]:
 def working(service: Service, url: str) -> Iterator[None]:
     """For as long as the block lasts, commands of its home find the service at `url`, and it does its daily work."""
     settings = service.kustos.records.settings
+    if not settings.break_glass_hours and (ended := end_grants(service.kustos.records, by=LOCAL_OPERATOR)):
+        log.warning("break-glass is off: %d grants and proposals were revoked for good", ended)
     local = LocalOperator.load(settings.home)
     local.announce(settings.home, url)
     try:

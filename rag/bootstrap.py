@@ -150,6 +150,15 @@ def open_records(settings: Settings) -> Records:
     )
 
 
+def end_grants(records: Records, *, by: str) -> int:
+    """Revokes every break-glass grant, for where it is off: switched on again, none is in force. How many there were.
+
+    Raises:
+        StoreUnavailable: the catalog does not answer.
+    """
+    return CatalogGrants(records.catalog, records.audit, records.settings.tenant, 0).revoke_all(by=by)
+
+
 def open_kustos(settings: Settings, embedder: Embedder | None = None) -> Kustos:
     """Everything that reads; with an `embedder` that other tenants use too, where there is one.
 

@@ -109,6 +109,13 @@ class CatalogGrants:
                 note_end_of_grant(connection, grant, datetime.fromtimestamp(now, UTC))
         return self._found(identifier)
 
+    def revoke_all(self, *, by: str) -> int:
+        """Ends every grant and withdraws every proposal. How many there were."""
+        waiting = [each for each in self.all() if each.state(self.now_ms()) in {"proposed", "in force"}]
+        for each in waiting:
+            self.revoke(each.id, by=by, request_id="")
+        return len(waiting)
+
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 

@@ -7,8 +7,11 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
+from api.service import Service, working
+from api.tokens.auth import Identity
+from ingest.bootstrap import Ingesting
 from rag.access import principals
-from rag.access.audit import Action, Purpose
+from rag.access.audit import Act, Action, Purpose
 from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.bootstrap import open_records
@@ -261,6 +264,24 @@ def test_it_is_off_unless_somebody_switches_it_on_and_off_ends_what_is_in_force(
     assert len(off.get("/v1/documents", headers=ANN).json()["documents"]) == 1
     assert off.post("/v1/operator/grants", json=PROPOSAL, headers=KEY).status_code == 404
     assert Settings().break_glass_hours == 0
+
+
+def test_what_was_switched_off_is_not_in_force_when_it_is_on_again(tmp_path, library, client) -> None:
+    grant, waiting = confirmed(client), proposed(client)
+    assert "minutes.txt" in found(client, ANN)
+    off = open_library(tmp_path / "home")
+    off_service = Service(off.kustos, Ingesting(off.kustos), Identity([]), off.app())
+    with working(off_service, "http://127.0.0.1:1"):
+        pass
+    assert "minutes.txt" not in found(client, ANN)
+    assert client.post(f"/v1/audit/grants/{waiting}/confirm", headers=AUDITOR).status_code == 400
+    told = client.get("/v1/operator/grants", headers=KEY).json()["grants"]
+    assert {each["id"]: each["state"] for each in told} == {grant: "revoked", waiting: "revoked"}
+    revoked = [each for each in library.kustos.records.trail.entries() if each.action == Act.GRANT_REVOKED]
+    assert {each.about for each in revoked} == {grant, waiting}
+    with working(Service(library.kustos, Ingesting(library.kustos), Identity([]), library.app()), "http://127.0.0.1:1"):
+        confirmed(client)
+    assert "minutes.txt" in found(client, ANN), "where it is on, starting ends nothing"
 
 
 def test_mt_01_a_grant_of_one_tenant_is_nothing_in_another(library, client) -> None:
