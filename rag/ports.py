@@ -310,6 +310,13 @@ class Limits(Protocol):
             StoreUnavailable: nothing is known, so nothing may be let through.
         """
 
+    def give_back(self, bucket: Bucket) -> None:
+        """Puts a token back that was taken.
+
+        Raises:
+            StoreUnavailable: as above.
+        """
+
 
 class Index(Protocol):
     """One open index: its two narrow faces, and its life."""

@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 
 from api.access_table import Duty, Row, row_of
 from api.admission.keys import ApiKeys
-from api.admission.limits import Failures, RequestLimits
+from api.admission.limits import Failures, Refusals, RequestLimits
 from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
 from api.sign_in.page_guard import SESSION_COOKIE, check_own_page, cookie
 from api.sign_in.sessions import Sessions
 from api.slow_work import SlowWork
-from api.tokens.auth import Identity
+from api.tokens.auth import Identity, Verified
 from api.tokens.confirmation import Unconfirmed
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.discovery import Provider
@@ -63,6 +63,7 @@ class Doors:
     limits: RequestLimits
     failures: Failures
     provider: Provider | None = None
+    refusals: Refusals = field(default_factory=Refusals)
     proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
     cookies: SlowWork = field(default_factory=lambda: SlowWork("sessions", PROOFS_AT_A_TIME, SIGN_IN_THREADS))
     sign_ins: SlowWork = field(default_factory=lambda: SlowWork("sign-ins", SIGN_INS_AT_A_TIME, SIGN_IN_THREADS))
@@ -124,13 +125,32 @@ class Doors:
             refuse_elsewhere(request)
             return self.keys.unconfirmed(key, request.state.request_id)
         if self.sessions and proof.cookie:
-            of_session = self.sessions.verified(proof.cookie)
-            self._count(request, of_session.subject, apart=row.scope is None)
-            return self.sessions.asked(proof.cookie, of_session)
+            return self.of_session(self.sessions, proof.cookie, request, apart=row.scope is None)
         verified = self.identity.verified(proof.token)
-        self._count(request, verified.subject, apart=row.scope is None)
+        return self._asked(verified, partial(self.identity.asked, verified), request, row.scope is None)
+
+    def of_session(self, sessions: Sessions, held: str, request: Request, *, apart: bool = False) -> Unconfirmed:
+        """Whom the cookie stands for.
+
+        Raises:
+            NotAuthenticated, TooManyRequests, Unavailable: as `admit`.
+        """
+        token = sessions.verified(held)
+        return self._asked(token, partial(sessions.asked, held, token), request, apart)
+
+    def _asked(self, token: Verified, ask: Callable[[], Unconfirmed], request: Request, apart: bool) -> Unconfirmed:
+        """Counts whom the token names. That is undone if it turns out that the token is not his any more."""
+
+        def refused() -> None:
+            self.refusals.count(token.text)
+            self.limits.give_back(token.subject, apart=apart)
+
         refuse_elsewhere(request)
-        return self.identity.asked(verified)
+        self.refusals.check(token.text)
+        self._count(request, token.subject, apart=apart)
+        unconfirmed = ask()
+        unconfirmed.when_refused(refused)
+        return unconfirmed
 
     def _count(self, request: Request, subject: str, key_id: str | None = None, *, apart: bool = False) -> None:
         """Counts the request. A route that does the work of several counts the others by `request.state.count`."""

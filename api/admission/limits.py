@@ -7,10 +7,14 @@ or not (DESIGN 2.5).
 Failures are counted by address, in the memory of each process, because writing them down would be work that an outsider
 can order. An address may be a proxy that everybody comes through, so the count shuts nobody out: it only turns the
 refusals that are over it into a 429, without the log line and the audit record of a 401. Who has a valid token passes.
+
+A token that was signed for a person but that the provider no longer accepts is not his any more: what it took from his
+bucket is given back, and after a few refusals a minute the provider is not asked about it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import time
 from collections import OrderedDict
@@ -21,7 +25,9 @@ from rag.errors import BadInput, TooManyRequests
 from rag.ports import Bucket, Level, Limits
 
 WINDOW_S = 60
-MOST_ADDRESSES = 10_000
+REFUSALS_OF_A_TOKEN = 10
+"""So often a minute the provider is asked about a token that it refuses."""
+MOST_NAMES = 10_000
 
 
 class RequestLimits:
@@ -47,7 +53,7 @@ class RequestLimits:
             TooManyRequests: too little is left.
             StoreUnavailable: the catalog does not answer.
         """
-        wanted = [Bucket(f"{'keyless' if apart else 'subject'}:{subject}", self._per_subject)]
+        wanted = [self._of_subject(subject, apart)]
         if key_id is not None:
             wanted.insert(0, Bucket(f"key:{key_id}", self._per_key))
         buckets = [each for each in wanted if each.size]
@@ -62,15 +68,46 @@ class RequestLimits:
             raise TooManyRequests(_sentence(taken.refused), taken.refused.next_s)
         return _headers(taken.levels)
 
+    def give_back(self, subject: str, *, apart: bool = False) -> None:
+        """Undoes that a request was counted, which turned out not to be this subject's.
+
+        Raises:
+            StoreUnavailable: as above.
+        """
+        if self._per_subject:
+            self._limits.give_back(self._of_subject(subject, apart))
+
+    def _of_subject(self, subject: str, apart: bool) -> Bucket:
+        return Bucket(f"{'keyless' if apart else 'subject'}:{subject}", self._per_subject)
+
+
+class _Counts:
+    """Buckets in memory, as those of `rag.stores.catalog_limits`; the least used are dropped beyond `MOST_NAMES`."""
+
+    def __init__(self, size: int, clock: Callable[[], float]) -> None:
+        self._step_s = WINDOW_S / size
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._lock = Lock()
+
+    def over_s(self, name: str, *, count: bool) -> float:
+        """Seconds until there is room for one more, 0 where there is; `count` takes that room."""
+        with self._lock:
+            now = self._clock()
+            ahead = max(self._full_at.get(name, now), now) + self._step_s - now
+            if count and ahead <= WINDOW_S:
+                self._full_at[name] = now + ahead
+                self._full_at.move_to_end(name)
+            if len(self._full_at) > MOST_NAMES:
+                self._full_at.popitem(last=False)
+        return max(0.0, ahead - WINDOW_S)
+
 
 class Failures:
     """How many requests without a valid token or key came from which address within the last minute or so."""
 
     def __init__(self, per_address: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_address = per_address
-        self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()
-        self._lock = Lock()
+        self._counts = _Counts(per_address, clock) if per_address else None
 
     def count(self, address: str) -> None:
         """Counts one failure.
@@ -78,18 +115,33 @@ class Failures:
         Raises:
             TooManyRequests: there were too many from this address.
         """
-        if not self._per_address:
-            return
-        step, name = WINDOW_S / self._per_address, _network(address)
-        with self._lock:
-            now = self._clock()
-            ahead = max(self._full_at.pop(name, now), now) + step - now
-            over = ahead - WINDOW_S
-            self._full_at[name] = now + (ahead if over <= 0 else ahead - step)
-            if len(self._full_at) > MOST_ADDRESSES:
-                self._full_at.popitem(last=False)
-        if over > 0:
-            raise TooManyRequests("Too many requests without a valid token or API key came from this address.", over)
+        over_s = self._counts.over_s(_network(address), count=True) if self._counts else 0.0
+        if over_s:
+            raise TooManyRequests("Too many requests without a valid token or API key came from this address.", over_s)
+
+
+class Refusals:
+    """How often the provider refused which token within the last minute or so."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counts = _Counts(REFUSALS_OF_A_TOKEN, clock)
+
+    def check(self, token: str) -> None:
+        """Whether the provider may be asked about the token.
+
+        Raises:
+            TooManyRequests: it has refused it too often.
+        """
+        if over_s := self._counts.over_s(_hash(token), count=False):
+            raise TooManyRequests("The identity provider does not accept this token.", over_s)
+
+    def count(self, token: str) -> None:
+        """Counts a refusal."""
+        self._counts.over_s(_hash(token), count=True)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _network(address: str) -> str:

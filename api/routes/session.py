@@ -38,9 +38,8 @@ async def session(request: Request, doors: TheDoors) -> PageSession:
         return PageSession(sign_in=doors.sessions is not None, person=None)
     check_own_page(request, doors.sessions.url)
     try:
-        token = await doors.cookies.whole(partial(doors.sessions.verified, held))
-        request.state.headers = await doors.cookies.whole(partial(doors.limits.take, token.subject))
-        caller = await doors.sessions.asked(held, token).confirmed()
+        of_session = await doors.cookies.whole(partial(doors.of_session, doors.sessions, held, request))
+        caller = await of_session.confirmed()
         name = await doors.cookies.whole(partial(doors.sessions.name, held))
     except NotAuthenticated as error:
         log.info("a browser's session does not count: %s", error)

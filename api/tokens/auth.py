@@ -155,7 +155,8 @@ class AskedOfKeycloak:
         answer = self.introspection.claims(token.text)
         _check_same(token.claims, answer)
         _check_purpose(answer, token.issuer)
-        return Standing(_caller(answer, token.issuer, _answered(groups) if groups else None), _session(answer))
+        caller = _caller(answer, token.issuer, _answered(groups) if groups else None)
+        return Standing(caller, _session(answer), _seconds(answer, "exp") or 0)
 
 
 def named_issuer(token: str, types: Collection[str] = HEADER_TYPES) -> str:

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TypeVar
 
 from rag.access.scope import Caller
-from rag.errors import Overloaded, Unavailable
+from rag.errors import NotAuthenticated, Overloaded, Unavailable
 
 PATIENCE_S = 4.0
 """Nobody waits longer for an answer, whatever it hangs on."""
@@ -78,6 +78,15 @@ class Unconfirmed:
         self._again = again or ask
         self._patience_s = patience_s
         self._asked = ask()
+
+    def when_refused(self, then: Callable[[], None]) -> None:
+        """Calls `then`, on any thread, if the answer is that he is nobody any more; at once where it is there."""
+
+        def look(asked: Future[Caller]) -> None:
+            if not asked.cancelled() and isinstance(asked.exception(), NotAuthenticated):
+                then()
+
+        self._asked.add_done_callback(look)
 
     async def confirmed(self) -> Caller:
         """Who he is and what he may read, as of when he was admitted or later.

@@ -68,6 +68,17 @@ class CatalogLimits:
             level = self._level(empty.bucket, tokens)
             return Taken((level,), refused=level)
 
+    def give_back(self, bucket: Bucket) -> None:
+        """Puts a token back that was taken.
+
+        Raises:
+            StoreUnavailable: as above.
+        """
+        mine = and_(rate_buckets.c.tenant == self._tenant, rate_buckets.c.name == bucket.name)
+        earlier = update(rate_buckets).where(mine).values(full_at=rate_buckets.c.full_at - WINDOW_S / bucket.size)
+        with self._catalog.writing(durable=False) as connection:
+            connection.execute(earlier)
+
     def forget_full(self) -> None:
         """Removes buckets that are full: they say nothing any more."""
         mine = rate_buckets.c.tenant == self._tenant

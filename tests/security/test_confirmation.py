@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.access_table import TABLE, Duty, Row
+from api.admission.limits import REFUSALS_OF_A_TOKEN
 from api.tokens.auth import AskedOfKeycloak
 from api.tokens.freshness import Freshness
 from api.tokens.introspection import Introspection
 from tests.fake_keycloak import CLIENT, SECRET, FakeKeycloak, fake_keycloak, say
 from tests.integration.serving import served
-from tests.library import SALES, Library, Written, open_library, person
+from tests.library import SALES, Library, Written, open_library, person, token
 
 PLAN = Written("plan.txt", ["The moonshot plan."], frozenset({SALES}))
 ANN = person("ann", groups=["/sales"])
@@ -42,13 +44,19 @@ class World:
         return self.client.request(row.method, path, json=BODIES.get(row.path), headers=ANN)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    library = open_library(tmp_path / "home", PLAN)
+@contextmanager
+def opened(home: Path, **settings: int) -> Iterator[World]:
+    library = open_library(home, PLAN, **settings)
     with fake_keycloak() as keycloak:
         worth = AskedOfKeycloak(Introspection(keycloak.url, CLIENT, SECRET), Freshness(0.0))
         yield World(library, keycloak, TestClient(library.app(worth=worth), base_url="http://127.0.0.1"))
     library.kustos.records.catalog.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with opened(tmp_path / "home") as world:
+        yield world
 
 
 def named(row: Row) -> str:
@@ -122,6 +130,28 @@ def test_rc_05_citations_are_those_that_the_caller_may_read_when_the_answer_is_w
     assert '"citations"' not in reply.text
     assert "not_authenticated" in reply.text
     assert reply.status_code == (200 if stream else 401)
+
+
+@pytest.mark.parametrize("address", ["/v1/documents", "/v1/keys"])
+def test_sa_05_a_token_that_keycloak_refuses_uses_up_nothing_of_its_persons(tmp_path: Path, address: str) -> None:
+    """Somebody stole it, and its owner has ended its session: she goes on with another one."""
+    with opened(tmp_path / "home", requests_per_subject=6) as world:
+        world.keycloak.active = False
+        stolen = [world.client.get(address, headers=ANN).status_code for _ in range(REFUSALS_OF_A_TOKEN + 20)]
+        assert stolen == [401] * REFUSALS_OF_A_TOKEN + [429] * 20
+        assert len(world.keycloak.asked) == REFUSALS_OF_A_TOKEN, "nor is Keycloak asked without end"
+        world.keycloak.active = True
+        another = {"Authorization": f"Bearer {token(sub='ann', groups=['/sales'], jti='another')}"}
+        assert [world.client.get(address, headers=another).status_code for _ in range(7)] == [200] * 6 + [429]
+
+
+def test_sa_05_a_token_that_keycloak_confirms_is_counted_all_the_same(tmp_path: Path) -> None:
+    with opened(tmp_path / "home", requests_per_subject=6) as world:
+        assert [world.client.get("/v1/documents", headers=ANN).status_code for _ in range(7)] == [200] * 6 + [429]
+        assert len(world.keycloak.asked) == 6, "beyond it Keycloak is not asked"
+        world.keycloak.reply = say(b"<html>Bad Gateway</html>")
+        other = person("bob")
+        assert [world.client.get("/v1/documents", headers=other).status_code for _ in range(7)] == [503] * 6 + [429]
 
 
 def test_ft_03_a_silent_keycloak_does_not_stop_what_needs_none(world: World) -> None:

@@ -11,12 +11,14 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from api.admission.limits import REFUSALS_OF_A_TOKEN
 from api.app import create_app
 from api.sign_in.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE
 from api.sign_in.sealing import seal
 from api.sign_in.sessions import IDLE_S, LONGEST_S, Sessions
 from api.tokens.auth import AsIssued, Identity, Verified, Worth
 from rag.access.scope import Caller
+from rag.errors import NotAuthenticated
 from rag.stores.catalog_schema import logout_tokens
 from rag.stores.catalog_schema import sessions as rows
 from tests import library
@@ -467,6 +469,33 @@ def test_tv_16_a_logout_token_is_no_way_in(site: Site) -> None:
 def told(site: Site, token: str) -> int:
     reply = site.browser().post("/session/backchannel-logout", content=urlencode({"logout_token": token}), headers=FORM)
     return int(reply.status_code)
+
+
+class Ended(AsIssued):
+    """Keycloak, once `over` is set."""
+
+    over = False
+
+    def caller(self, token: Verified) -> Future[Caller]:
+        if not self.over:
+            return super().caller(token)
+        refused: Future[Caller] = Future()
+        refused.set_exception(NotAuthenticated("the session has ended"))
+        return refused
+
+
+def test_sa_05_a_stolen_cookie_of_a_session_that_has_ended_uses_up_nothing_of_its_persons(tmp_path: Path) -> None:
+    worth, own = Ended(), open_library(tmp_path, PLAN, public_name="kustos.example", requests_per_subject=6)
+    site = Site(own, worth)
+    stolen, hers = site.signed_in(), site.signed_in()
+    worth.over = True
+    for _ in range(REFUSALS_OF_A_TOKEN // 2):
+        assert stolen.get("/session", headers=OWN).json()["person"] is None
+        assert ask(stolen).status_code == 401
+    assert stolen.get("/session", headers=OWN).status_code == 429
+    worth.over = False
+    assert [ask(hers).status_code for _ in range(7)] == [200] * 6 + [429]
+    own.kustos.close()
 
 
 def test_sa_06_who_is_signed_in_is_counted_also_when_the_page_asks_who_he_is(tmp_path) -> None:

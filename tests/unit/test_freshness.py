@@ -18,6 +18,7 @@ from rag.errors import NotAuthenticated, Overloaded, Unavailable
 
 PATIENCE_S = 30.0
 BOUND_S = 30.0
+ENDS_AT = 1_795_000_000.0
 
 
 def caller(subject: str = "ann", *principals: str) -> Caller:
@@ -30,6 +31,7 @@ class Provider:
 
     subject: str = "ann"
     session: str | None = "session"
+    ends_at: float = ENDS_AT
     principals: tuple[str, ...] = ()
     failure: Exception | None = None
     asked: int = 0
@@ -37,7 +39,7 @@ class Provider:
 
     def __call__(self) -> Standing:
         self.asked += 1
-        said = Standing(caller(self.subject, *self.principals), self.session)
+        said = Standing(caller(self.subject, *self.principals), self.session, self.ends_at)
         self.meanwhile()
         if self.failure:
             raise self.failure
@@ -61,7 +63,7 @@ class World:
     provider: Provider = field(default_factory=Provider)
 
     def __post_init__(self) -> None:
-        self.freshness = Freshness(self.bound_s, self.clock)
+        self.freshness = Freshness(self.bound_s, self.clock, lambda: ENDS_AT - 600 + self.clock.now - 1_000)
 
     def caller(self, token: str = "token") -> Caller:
         return self.freshness.caller(token, self.provider).result(PATIENCE_S)
@@ -95,6 +97,19 @@ def test_the_bound_counts_from_when_the_question_went_out() -> None:
     world.clock.now += 10
     world.caller()
     assert world.provider.asked == 2
+
+
+def test_rc_05_a_token_that_has_ended_is_asked_about_though_its_answer_is_fresh() -> None:
+    world = World()
+    world.clock.now += 600 - BOUND_S / 2
+    world.caller()
+    world.clock.now += BOUND_S / 2 - 0.001
+    world.caller()
+    assert world.provider.asked == 1
+    world.clock.now += 0.001
+    world.provider.failure = NotAuthenticated("expired")
+    with pytest.raises(NotAuthenticated):
+        world.caller()
 
 
 def test_each_token_is_asked_about_for_itself() -> None:
