@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from api.cli.installation import AS, JSON, MOMENT, asked, installed
-from api.cli.output import counted, note, out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, note, on_the_clock, out, plain, print_json, print_table, typed_failures
 
 
 @click.group()
@@ -156,9 +156,16 @@ def _done(who: str | None, what: str, body: dict[str, str]) -> dict[str, Any]:
 
 
 def _print(title: str, first: str, seen: list[dict[str, Any]]) -> None:
-    columns = (first, "times", "first", "last", "passages", "versions")
+    columns = (first, "times", "first (UTC)", "last (UTC)", "passages", "versions")
     rows = [
-        [each[first], each["times"], each["first"], each["last"], each["passages"], len(each["versions"])]
+        [
+            each[first],
+            each["times"],
+            on_the_clock(each["first"]),
+            on_the_clock(each["last"]),
+            each["passages"],
+            len(each["versions"]),
+        ]
         for each in seen
     ]
     print_table(title, columns, rows, whole=(first,))

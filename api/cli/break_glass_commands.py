@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from api.cli.installation import AS, JSON, asked, installed
-from api.cli.output import counted, out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, on_the_clock, out, plain, print_json, print_table, typed_failures
 
 AS_AUDITOR = click.option("--auditor", is_flag=True, help="As an auditor, who has signed in, instead of the operator.")
 
@@ -71,9 +71,14 @@ def listed(auditor: bool, who: str | None, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    columns = ("id", "state", "person", "principals", "until", "reason")
+    columns = ("id", "state", "person", "principals", "until (UTC)", "reason")
     rows = [
-        [", ".join(each[name]) if name == "principals" else each[name] or "" for name in columns]
+        [
+            *(each[name] for name in ("id", "state", "person")),
+            ", ".join(each["principals"]),
+            on_the_clock(each["until"]),
+            each["reason"],
+        ]
         for each in told["grants"]
     ]
     print_table(counted(len(rows), "grant"), columns, rows, whole=("id",))
@@ -102,4 +107,4 @@ def _show(grant: dict[str, Any], *, as_json: bool) -> None:
     out.print(f"{grant['id']}  {grant['state']}", markup=False)
     out.print(f"  person      {plain(grant['person'])}", markup=False)
     out.print(f"  principals  {plain(', '.join(grant['principals']))}", markup=False)
-    out.print(f"  until       {grant['until'] or 'not confirmed yet'}", markup=False)
+    out.print(f"  until       {on_the_clock(grant['until']) or 'not confirmed yet'}", markup=False)

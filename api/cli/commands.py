@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.installation import AS, JSON, MOMENT, asked, installation, installed, settings
-from api.cli.output import counted, err, is_utf8, note, out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, err, is_utf8, note, on_the_clock, out, plain, print_json, print_table, typed_failures
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -332,12 +332,12 @@ def status(as_json: bool) -> None:
             ", ".join(f"{number} {reason}" for reason, number in sorted(each["refused"].items())) or 0,
             each["partly_read"],
             each["without_readers"],
-            each["synced_at"] or "never",
+            on_the_clock(each["synced_at"]) or "never",
         ]
         for each in told["sources"]
     ]
     print_table(
-        "Sources", ("source", "documents", "passages", "refused", "partly read", "for nobody", "last sync"), rows
+        "Sources", ("source", "documents", "passages", "refused", "partly read", "for nobody", "last sync (UTC)"), rows
     )
     for each in told["sources"]:
         for reference, problem in each["access_problems"]:
@@ -433,9 +433,17 @@ def list_keys(who: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"keys": rows})
         return
-    columns = ("id", "name", "subject", "scopes", "state", "expires_at", "last_used_at")
-    shown = [row | {"scopes": ", ".join(row["scopes"]), "last_used_at": row["last_used_at"] or "never"} for row in rows]
-    table = [[row[column] for column in columns] for row in shown]
+    columns = ("id", "name", "subject", "scopes", "state", "expires (UTC)", "last used (UTC)")
+    table = [
+        [
+            *(row[name] for name in ("id", "name", "subject")),
+            ", ".join(row["scopes"]),
+            row["state"],
+            on_the_clock(row["expires_at"]),
+            on_the_clock(row["last_used_at"]) or "never",
+        ]
+        for row in rows
+    ]
     print_table(counted(len(rows), "API key"), columns, table, whole=("id",))
 
 

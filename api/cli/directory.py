@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from api.cli.installation import JSON, installed
-from api.cli.output import counted, note, out, plain, print_json, print_table, typed_failures
+from api.cli.output import counted, note, on_the_clock, out, plain, print_json, print_table, typed_failures
 
 
 @click.group()
@@ -41,7 +41,7 @@ def sync(full: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
     elif done.full_because:
-        read = f"{counted(done.groups, 'group')} and {counted(done.people, 'account')}"
+        read = f"{counted(done.groups, 'group')} and {counted(done.people, 'account')} that hold something"
         out.print(f"read {read}, because {done.full_because}", markup=False)
     else:
         changed = "1 account holds" if done.changed == 1 else f"{done.changed} accounts hold"
@@ -63,8 +63,9 @@ def status(as_json: bool) -> None:
     if told["full_at"] is None:
         note("Keycloak's groups have not been read yet; kustos serve does, and so does: kustos directory sync")
         return
-    note(f"{counted(told['groups'], 'group')}, {counted(told['accounts'], 'account')} (people and services)")
-    note(f"read as a whole: {told['full_at']}; events followed: {told['followed_at']}")
+    accounts = counted(told["accounts"], "account")
+    note(f"{counted(told['groups'], 'group')}, {accounts} that hold a role or are in a group, services among them")
+    note(f"read as a whole: {on_the_clock(told['full_at'])}; events followed: {on_the_clock(told['followed_at'])} (UTC)")
     if not told["drifts"]:
         note("every path means the group that is called so now")
         return

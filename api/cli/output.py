@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -69,6 +70,11 @@ def _print_below_each_other(title: str, columns: Sequence[str], cells: Sequence[
         out.print()
         for name, cell in zip(columns, row, strict=True):
             out.print(f"{name:{names}}  {cell}", markup=False, soft_wrap=True)
+
+
+def on_the_clock(moment: str | None) -> str:
+    """A moment of JSON as people read it in a table, in UTC, to the second; nothing for None."""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def counted(number: int, one: str, several: str = "") -> str:

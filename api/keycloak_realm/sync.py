@@ -229,7 +229,7 @@ class RealmSync:
         self._kept.set_followed(followed)
 
     def _everybody(self) -> tuple[int, int]:
-        """Reads all accounts, one page in memory at a time. How many there are, and how many had changed."""
+        """Reads all accounts, one page in memory at a time. How many hold something, and how many had changed."""
         seen: set[Principal] = set()
         changed = 0
         for page in self._source.people():
@@ -238,7 +238,8 @@ class RealmSync:
             seen |= held.keys()
         # A page shifts when somebody before it leaves, and then one is missed: so who is missing is asked about.
         missing = [self._names.subject(each) for each in self._kept.people() - seen]
-        return len(seen), changed + self._these(missing)
+        changed += self._these(missing)
+        return len(self._kept.people()), changed
 
     def _these(self, subjects: Iterable[str]) -> int:
         changed = 0
