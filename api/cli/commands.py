@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.installation import AS, JSON, MOMENT, asked, installation, installed, settings
-from api.cli.output import counted, err, is_utf8, note, on_the_clock, out, plain, print_json, print_table, typed_failures
+from api.cli.output import (
+    counted,
+    err,
+    is_utf8,
+    note,
+    on_the_clock,
+    out,
+    plain,
+    print_json,
+    print_table,
+    typed_failures,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -65,7 +65,9 @@ def status(as_json: bool) -> None:
         return
     accounts = counted(told["accounts"], "account")
     note(f"{counted(told['groups'], 'group')}, {accounts} that hold a role or are in a group, services among them")
-    note(f"read as a whole: {on_the_clock(told['full_at'])}; events followed: {on_the_clock(told['followed_at'])} (UTC)")
+    note(
+        f"read as a whole: {on_the_clock(told['full_at'])}; events followed: {on_the_clock(told['followed_at'])} (UTC)"
+    )
     if not told["drifts"]:
         note("every path means the group that is called so now")
         return

@@ -46,7 +46,12 @@ class RealmWatch:
             log.info("the directory follows the realm again")
         self._failing = False
         if done.full_because:
-            log.info("directory: %d groups, %d accounts that hold something, because %s", done.groups, done.people, done.full_because)
+            log.info(
+                "directory: %d groups, %d accounts that hold something, because %s",
+                done.groups,
+                done.people,
+                done.full_because,
+            )
 
     def _run(self) -> None:
         while not self._stopped.is_set():
