@@ -66,7 +66,8 @@ def say(data: bytes, status: int = 200, **headers: str) -> Reply:
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+        told = {"Content_Type": "application/json", "Content_Length": str(len(data)), **headers}
+        for name, value in told.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(data)

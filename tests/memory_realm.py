@@ -1,8 +1,9 @@
-"""A realm in memory: people, groups and the events of its administrators, as `api.keycloak_realm.administration` would tell of them."""
+"""A realm in memory: people, groups and the events of its administrators, as Keycloak would tell of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from api.keycloak_realm.administration import Account, AdminEvent
@@ -125,6 +126,10 @@ class MemoryRealm:
     def groups_of(self, subject: str) -> list[Group]:
         self._ask(f"groups of {subject}")
         return list(self.accounts[subject].groups) if subject in self.accounts else []
+
+    @contextmanager
+    def asking_groups_of(self, subject: str) -> Iterator[Callable[[], list[Group]]]:
+        yield lambda: self.groups_of(subject)
 
     def upwards(self, identifiers: Iterable[str]) -> list[Group]:
         found: dict[str, Group] = {}

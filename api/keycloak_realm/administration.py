@@ -9,8 +9,10 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -82,6 +84,7 @@ class KeycloakAccounts:
     def __init__(self, admin: KeycloakAdmin, client: str) -> None:
         self._admin = admin
         self._client = client
+        self._renewing = Lock()
 
     @classmethod
     def of(cls, settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAccounts:
@@ -100,6 +103,22 @@ class KeycloakAccounts:
             Unavailable: Keycloak does not answer, or not as it should.
         """
         return None if subject in NO_ACCOUNTS else _asked(lambda: _if_there(lambda: self._account(subject)))
+
+    def credentials(self) -> str:
+        """An access token of the service client, with some of its time left.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+
+        def read() -> str:
+            connection = self._admin.connection
+            with self._renewing:
+                if connection.expires_at is None or connection.expires_at <= datetime.now(UTC):
+                    connection.get_token()
+                return _text(connection.token or {}, "access_token")
+
+        return _asked(read)
 
     def groups_of(self, subject: str) -> list[Group]:
         """The groups that the account with this id is a direct member of; none if there is no such account.
@@ -267,15 +286,13 @@ def administration(settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAd
         Misconfigured: the provider is none, its keys are not at an address of Keycloak's, or the secret is missing.
     """
     issuer_of(settings)
-    found = _CERTS.fullmatch(settings.jwks_url)
-    if found is None:
-        raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
+    server, realm = _server_and_realm(settings)
     if not settings.service_secret:
         raise Misconfigured("KUSTOS_SERVICE_SECRET is not set")
     _without_attempts()
     connection = KeycloakOpenIDConnection(
-        server_url=f"{found[1]}/",
-        realm_name=found[2],
+        server_url=f"{server}/",
+        realm_name=realm,
         client_id=settings.service_client,
         client_secret_key=settings.service_secret,
         timeout=timeout_s,
@@ -285,6 +302,23 @@ def administration(settings: Settings, timeout_s: int = TIMEOUT_S) -> KeycloakAd
         each._s.trust_env = False  # no proxy or credentials of the environment stand between
         each._s.max_redirects = 0  # and the client's secret follows no redirect
     return KeycloakAdmin(connection=connection)
+
+
+def realm_address(settings: Settings) -> str:
+    """Where the administration API has the settings' realm.
+
+    Raises:
+        Misconfigured: the provider's keys are not at an address of Keycloak's.
+    """
+    server, realm = _server_and_realm(settings)
+    return f"{server}/admin/realms/{realm}"
+
+
+def _server_and_realm(settings: Settings) -> tuple[str, str]:
+    found = _CERTS.fullmatch(settings.jwks_url)
+    if found is None:
+        raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
+    return found[1], found[2]
 
 
 def _without_attempts() -> None:

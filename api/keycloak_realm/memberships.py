@@ -11,14 +11,13 @@ That comes with the events. Where they were not followed for `BEHIND`, what is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol
 
-from api.keycloak_realm.administration import KeycloakAccounts
-from api.tokens.confirmation import Questions
+from api.keycloak_realm.live_groups import LiveGroups
 from rag.access import principals
 from rag.access.groups import Group
 from rag.access.principals import Principal
@@ -35,8 +34,11 @@ BEHIND = timedelta(seconds=60)
 class Groups(Protocol):
     """The groups of one realm, as it has them at this moment. Each method raises NotAllowed or Unavailable."""
 
-    def groups_of(self, subject: str) -> Sequence[Group]:
-        """The groups that the account with this id is a direct member of; none if there is no such account."""
+    def asking_groups_of(self, subject: str) -> AbstractContextManager[Callable[[], Sequence[Group]]]:
+        """Asks; what the block is given waits for the groups that the account with this id is a direct member of.
+
+        They are none if there is no such account.
+        """
 
     def upwards(self, identifiers: Iterable[str]) -> Sequence[Group]:
         """The groups with these ids and all above them; ids that there are not are left out."""
@@ -60,18 +62,17 @@ class Memberships:
         self._realm = realm
         self._clock = clock
         self._read_at: dict[str, datetime] = {}  # groups, with all above them, while the directory is behind
-        self._questions = Questions("identity provider's groups")
         self._mending = Lock()
 
-    def asked(self, subject: str) -> Future[frozenset[Principal]]:
-        """The groups that the account with this id is in now, asked for on another thread.
-
-        The answer may be NotAllowed, or Unavailable: Keycloak or the catalog does not say.
+    @contextmanager
+    def asked(self, subject: str) -> Iterator[Callable[[], frozenset[Principal]]]:
+        """Asks; what the block is given waits for the groups that the account with this id is in now.
 
         Raises:
-            Overloaded: too many are asked for already.
+            NotAllowed, Unavailable: Keycloak or the catalog does not say; on asking and on waiting.
         """
-        return self._questions.put(lambda: self.held(self._groups.groups_of(subject)))
+        with self._groups.asking_groups_of(subject) as answer:
+            yield lambda: self.held(answer())
 
     def held(self, groups: Sequence[Group]) -> frozenset[Principal]:
         """These groups by their ids, once the catalog has them where Keycloak does.
@@ -117,4 +118,4 @@ def open_memberships(settings: Settings, kept: CatalogRealm) -> Memberships | No
     """
     if not settings.issuer:
         return None
-    return Memberships(KeycloakAccounts.of(settings, TIMEOUT_S), kept, settings.realm)
+    return Memberships(LiveGroups.of(settings, TIMEOUT_S), kept, settings.realm)

@@ -26,15 +26,16 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import jwt
 
 from api.tokens.claims import Claims, claims_in
-from api.tokens.confirmation import PATIENCE_S, Unconfirmed
+from api.tokens.confirmation import Unconfirmed
 from api.tokens.freshness import Freshness, Standing
 from api.tokens.introspection import Introspection
 from api.tokens.jwks import Jwk, KeySource
@@ -112,11 +113,11 @@ class Verified:
 class GroupsNow(Protocol):
     """Says which groups somebody is in now, by their ids."""
 
-    def asked(self, subject: str) -> Future[frozenset[Principal]]:
-        """Those of the account with this id; the answer may be NotAllowed or Unavailable.
+    def asked(self, subject: str) -> AbstractContextManager[Callable[[], frozenset[Principal]]]:
+        """Asks; what the block is given waits for those of the account with this id.
 
         Raises:
-            Overloaded: too many are asked for already.
+            NotAllowed, Unavailable: they cannot be known; on asking and on waiting.
         """
 
 
@@ -151,12 +152,24 @@ class AskedOfKeycloak:
         self.freshness.forget(subject=subject, session=session)
 
     def _standing(self, token: Verified) -> Standing:
-        groups = self.groups.asked(_subject(token.claims)) if self.groups else None
-        answer = self.introspection.claims(token.text)
-        _check_same(token.claims, answer)
-        _check_purpose(answer, token.issuer)
-        caller = _caller(answer, token.issuer, _answered(groups) if groups else None)
-        return Standing(caller, _session(answer), _seconds(answer, "exp") or 0)
+        """Both questions are on their way before either answer is waited for."""
+        with self._groups_of(token) as groups:
+            answer = self.introspection.claims(token.text)
+            _check_same(token.claims, answer)
+            _check_purpose(answer, token.issuer)
+            caller = _caller(answer, token.issuer, groups())
+            return Standing(caller, _session(answer), _seconds(answer, "exp") or 0)
+
+    @contextmanager
+    def _groups_of(self, token: Verified) -> Iterator[Callable[[], frozenset[Principal] | None]]:
+        if self.groups is None:
+            yield lambda: None
+            return
+        try:
+            with self.groups.asked(_subject(token.claims)) as groups:
+                yield groups
+        except NotAllowed as error:  # that we may not ask is no fault of his
+            raise Unavailable(str(error)) from error
 
 
 def named_issuer(token: str, types: Collection[str] = HEADER_TYPES) -> str:
@@ -400,15 +413,6 @@ def _caller(claims: Claims, issuer: Issuer, groups: Set[Principal] | None = None
     except BadPrincipal as error:
         raise NotAuthenticated(f"the token's rights cannot be read: {error}") from error
     return Caller(issuer.tenant, person, frozenset({person, *held}))
-
-
-def _answered(groups: Future[frozenset[Principal]]) -> frozenset[Principal]:
-    try:
-        return groups.result(PATIENCE_S)
-    except TimeoutError as error:
-        raise Unavailable("the identity provider does not say in time which groups the caller is in") from error
-    except NotAllowed as error:  # that we may not ask is no fault of his
-        raise Unavailable(str(error)) from error
 
 
 def _roles(claims: Claims, issuer: Issuer) -> set[Principal]:

@@ -14,7 +14,8 @@ import pytest
 from api.admission.subjects import Subjects, open_subjects
 from api.explaining import Explaining
 from api.keycloak_realm.administration import KeycloakAccounts
-from api.keycloak_realm.memberships import BEHIND, Memberships, open_memberships
+from api.keycloak_realm.live_groups import LiveGroups
+from api.keycloak_realm.memberships import BEHIND, TIMEOUT_S, Memberships, open_memberships
 from api.keycloak_realm.sync import RealmSync, Synced, open_sync
 from api.tokens.auth import Identity
 from api.tokens.issuers import open_identity
@@ -251,7 +252,7 @@ def test_rm_04_another_group_put_above_under_the_same_name_is_found_though_nothi
 ) -> None:
     """No path that Keycloak tells of the person has changed."""
     memberships = Memberships(
-        KeycloakAccounts.of(settings), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
+        LiveGroups.of(settings, TIMEOUT_S), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
     )
     first = realm.admin.create_group({"name": "haus"})
     part = realm.admin.create_group({"name": "teil"}, parent=first)
@@ -260,7 +261,8 @@ def test_rm_04_another_group_put_above_under_the_same_name_is_found_though_nothi
     subject = realm.subject(person)
 
     def above() -> frozenset[Principal]:
-        caller = Caller("main", user(realm, person), memberships.asked(subject).result())
+        with memberships.asked(subject) as groups:
+            caller = Caller("main", user(realm, person), groups())
         return Directory(records.directory).widen(caller)
 
     assert principals.group_by_id(QUALIFIER, first) in above()
@@ -270,7 +272,7 @@ def test_rm_04_another_group_put_above_under_the_same_name_is_found_though_nothi
     move(realm, part, second, "teil")
     assert KeycloakAccounts.of(settings).groups_of(subject) == before
     memberships = Memberships(
-        KeycloakAccounts.of(settings), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
+        LiveGroups.of(settings, TIMEOUT_S), records.realm, QUALIFIER, lambda: datetime.now(UTC) + BEHIND
     )
     assert principals.group_by_id(QUALIFIER, first) not in above()
     assert principals.group_by_id(QUALIFIER, second) in above()

@@ -31,7 +31,9 @@ NO_JAVA = f"Java {JAVA} or newer is not installed; install it with: apt-get inst
 NOT_FETCHED = "Keycloak is not here; fetch it with: make services"
 START_S = 300.0
 STOP_S = 60.0
-LEAN = "-Xms64m -Xmx512m -XX:MaxMetaspaceSize=256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dfile.encoding=UTF-8"
+LASTING = "-Xms64m -Xmx512m -XX:MaxMetaspaceSize=256m -XX:+UseSerialGC -Dfile.encoding=UTF-8"
+"""Java's options for a server that is measured: it is compiled as one in production is."""
+LEAN = f"{LASTING} -XX:TieredStopAtLevel=1"
 """What suits a server that lives for minutes on a machine with two cores."""
 ADMINISTRATOR = "admin"
 _LISTENING = re.compile(r"Listening on: (http://\S+?:\d+)\. Management interface listening on (http://\S+?:\d+)\.")
@@ -109,7 +111,7 @@ def _run(command: Sequence[str], what: str) -> None:
 
 
 @contextmanager
-def running(realms: Sequence[Path] = ()) -> Iterator[Server]:
+def running(realms: Sequence[Path] = (), java_options: str = LEAN) -> Iterator[Server]:
     """A Keycloak of one's own on free loopback ports, with its database in memory and `realms` imported.
 
     What it writes goes into a folder that is removed, so any number of sessions share one installation.
@@ -125,14 +127,14 @@ def running(realms: Sequence[Path] = ()) -> Iterator[Server]:
         (home / "data" / "import").mkdir(parents=True)
         for realm in realms:
             shutil.copy(realm, home / "data" / "import")
-        process = _start(program, home, password)
+        process = _start(program, home, password, java_options)
         try:
             yield Server(_await_ready(process), ADMINISTRATOR, password)
         finally:
             _stop(process)
 
 
-def _start(program: Path, home: Path, password: str) -> subprocess.Popen[str]:
+def _start(program: Path, home: Path, password: str, java_options: str) -> subprocess.Popen[str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("KC_", "KUSTOS_", "QUARKUS_"))}
     administrator = {"KC_BOOTSTRAP_ADMIN_USERNAME": ADMINISTRATOR, "KC_BOOTSTRAP_ADMIN_PASSWORD": password}
     dies_with_us = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
@@ -142,7 +144,7 @@ def _start(program: Path, home: Path, password: str) -> subprocess.Popen[str]:
             "--import-realm", "--cache=local", "--http-enabled=true", "--hostname-strict=false",
             "--http-host=127.0.0.1", "--http-port=0", "--http-management-port=0",
         ],
-        env={**inherited, **administrator, "JAVA_OPTS": LEAN},
+        env={**inherited, **administrator, "JAVA_OPTS": java_options},
         cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     """Exit status of the command; 1 if it could not be run."""
     command = [each for each in arguments if each != IF_THERE]
     try:
-        with keycloak.running() as server:
+        with keycloak.running(java_options=keycloak.LASTING) as server:
             about = {"KEYCLOAK_URL": server.url, "KEYCLOAK_ADMIN_PASSWORD": server.password}
             return subprocess.run(command, env={**os.environ, **about}, check=False).returncode
     except Missing as error:

@@ -40,9 +40,14 @@ class World:
         self.kept.set_groups(self.realm.groups(), whole=True)
         self.kept.set_followed(Followed("", 0, self.now, self.now))
 
+    def asked(self, subject: str) -> frozenset[Principal]:
+        """The groups of a person now."""
+        with self.memberships.asked(subject) as groups:
+            return groups()
+
     def held(self, subject: str) -> frozenset[Principal]:
         """What counts for a person now."""
-        groups = self.memberships.asked(subject).result()
+        groups = self.asked(subject)
         return self.directory.widen(Caller(TENANT, subject, groups | {user("acme", subject)}))
 
     def paths(self, subject: str) -> set[str]:
@@ -128,7 +133,7 @@ def test_rm_02_a_slash_in_a_name_makes_nobody_a_member_of_another_group(world: W
     world.realm.person("mal", world.realm.group("below", flat))
     assert world.paths("ann") == {"/test/lead", "/test"}
     assert (world.paths("eve"), world.paths("mal")) == (set(), set())
-    assert world.memberships.asked("eve").result() == {group_by_id("acme", flat)}
+    assert world.asked("eve") == {group_by_id("acme", flat)}
 
 
 def test_rm_10_thousands_of_groups_are_all_there(world: World) -> None:
@@ -140,7 +145,7 @@ def test_rm_10_thousands_of_groups_are_all_there(world: World) -> None:
 
 def test_rm_09_an_account_in_no_group_is_in_none(world: World) -> None:
     world.realm.person("ann")
-    assert world.memberships.asked("ann").result() == world.memberships.asked("nobody").result() == frozenset()
+    assert world.asked("ann") == world.asked("nobody") == frozenset()
     nothing: frozenset[Principal] = frozenset()
     assert world.directory.widen(Caller(TENANT, "ann", nothing)) == nothing
     assert EVERYONE_IN_TENANT in world.directory.widen(Caller(TENANT, "ann", frozenset({user("acme", "ann")})))
@@ -200,4 +205,4 @@ def test_a_group_that_is_gone_when_it_is_looked_up_is_nobodys(world: World) -> N
 def test_ft_02_what_keycloak_does_not_say_is_not_known(world: World) -> None:
     world.realm.down = True
     with pytest.raises(Unavailable):
-        world.memberships.asked("ann").result()
+        world.asked("ann")
