@@ -19,9 +19,9 @@ from api.tokens.auth import LEEWAY_S, Identity
 from rag.access.acl import Acl
 from rag.access.audit import Act, Deed
 from rag.access.directory import Directory
+from rag.access.places import PlacesNow
 from rag.access.principals import EVERYONE_IN_TENANT, group, user
 from rag.access.scope import Caller
-from rag.access.term_weights import TermWeights
 from rag.errors import NotAuthenticated, StoreUnavailable
 from rag.stores import catalog as catalog_module
 from rag.stores import catalog_audit
@@ -218,17 +218,17 @@ def test_ft_15_what_is_remembered_of_a_catalog_is_not_taken_for_what_another_say
     shutil.copy(path, path.with_name("yesterday.db"))
     bob = user("acme", "bob")
     caller = Caller("main", bob, frozenset({bob}))
-    directory, weights = Directory(records.directory), TermWeights(CatalogReader(records.catalog))
+    directory, places = Directory(records.directory), PlacesNow(CatalogReader(records.catalog))
     records.directory.replace("main", "acme", [(bob, sales)])
     records.writer.set_places(SOURCE, [Place("new", Acl.of({SALES}), "x")])
     assert sales in directory.widen(caller)
-    assert weights._allowing("main")[SALES]
+    assert places.of("main").allowing[SALES]
     aside(path, "today.db")
     path.with_name("yesterday.db").rename(path)
     records.directory.replace("main", "acme", [(sales, bob)])
     records.writer.set_places(SOURCE, [Place("new", Acl.of({bob}), "x")])
     assert sales not in directory.widen(caller)
-    assert bob in weights._allowing("main")
+    assert bob in places.of("main").allowing
 
 
 def test_ft_15_an_index_of_yesterday_shows_nothing_that_the_catalog_of_today_does_not(tmp_path) -> None:
