@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from rag.access.audit_chain import Seal
 from rag.access.break_glass import NO_GRANTS
@@ -50,6 +51,10 @@ from rag.stores.syslog import Syslog
 REINDEX = "kustos ingest --rebuild"
 WRITING = "writing"
 """Name of the lease under which sync and rebuild write: one at a time for a tenant, over all processes of a catalog."""
+INDEX_HELD = (
+    "another Kustos process uses the index in {folder}; wait for it, or start `kustos serve` first: "
+    "then ingest, search and ask go through it side by side"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +304,17 @@ def remove_indexes(records: Records) -> int:
     return len(names)
 
 
+def index_lock(settings: Settings) -> Path:
+    """The file that a process of this home locks while it has the embedded index open."""
+    return settings.home / "index" / "lock"
+
+
 class _Shelf:
     """Where indexes lie: folders of this home, or collections of a Qdrant server."""
 
     def __init__(self, settings: Settings) -> None:
-        self._folder = settings.home / "index"
+        self._lock = index_lock(settings)
+        self._folder = self._lock.parent
         self._server = settings.qdrant_url
         self._key = settings.qdrant_api_key or None
 
@@ -319,11 +330,7 @@ class _Shelf:
             from rag.stores.qdrant import QdrantIndex
 
             return QdrantIndex.open(self._server, name, profile, api_key=self._key)
-        lease = FileLease.take(
-            self._folder / "lock",
-            f"another Kustos process uses the index in {self._folder}; wait for it, or start `kustos serve` first: "
-            "then ingest, search and ask go through it side by side",
-        )
+        lease = FileLease.take(self._lock, INDEX_HELD.format(folder=self._folder))
         try:
             return LeasedIndex(EdgeIndex.open(self._folder / name, profile), lease)
         except BaseException:

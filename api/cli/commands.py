@@ -39,7 +39,7 @@ class _Lazy(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "audit", "break-glass", "directory", "eval"])
+        return sorted([*super().list_commands(ctx), "audit", "break-glass", "directory", "eval", "tenants"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "audit":
@@ -62,6 +62,10 @@ class _Lazy(click.Group):
             from api.cli.directory import directory
 
             return directory
+        if cmd_name == "tenants":
+            from api.cli.tenants_commands import tenants
+
+            return tenants
         return super().get_command(ctx, cmd_name)
 
 
@@ -367,10 +371,17 @@ def status(as_json: bool) -> None:
 @JSON
 @typed_failures
 def doctor(realm: Path | None, as_json: bool) -> None:
-    """Check this installation and say what to do about what is wrong. Exit status 1 if anything is."""
-    from api.cli.doctor import examine
+    """Check this installation and say what to do about what is wrong. Exit status 1 if anything is.
 
-    findings = examine(installed(), realm)
+    Where it has several tenants, every one of them is checked, unless one is named.
+    """
+    from api.cli.doctor import examine, examine_tenants
+
+    base = installation()
+    if realm is None and base.tenants and not base.tenant:
+        findings = examine_tenants(base)
+    else:
+        findings = examine(installed(), realm)
     if as_json:
         print_json({"findings": [each.as_json() for each in findings]})
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,9 @@ from ingest.bootstrap import open_pool
 from rag.bootstrap import open_kustos, open_records
 from rag.errors import KustosError, Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.models.inventory import inventory
+from rag.removal import is_there
 from rag.settings import Settings
+from rag.tenants import read_tenants
 
 NOBODY = "nobody can sign in yet: set KUSTOS_ISSUER, KUSTOS_JWKS_URL and KUSTOS_REALM (docs/keycloak.md)"
 UNCHECKED = (
@@ -71,6 +73,27 @@ def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
     for each in found:
         once.setdefault(each.detail, each)
     return list(once.values())
+
+
+def examine_tenants(base: Settings) -> list[Finding]:
+    """As `examine`, of every tenant of the installation, each finding under his name.
+
+    Raises:
+        Misconfigured: the file of tenants is wrong.
+    """
+    found = []
+    for name, settings in read_tenants(base).items():
+        checks = examine(settings) if is_there(settings) else _before_the_first(settings)
+        found += [replace(each, check=f"{name}: {each.check}") for each in checks]
+    return found
+
+
+def _before_the_first(settings: Settings) -> Iterator[Finding]:
+    yield Finding("home", "note", f"nothing has been taken in yet: kustos --tenant {settings.tenant} ingest PATH")
+    try:
+        yield from _identity(settings)
+    except KustosError as error:
+        yield Finding("identity", "wrong", str(error))
 
 
 def _name(check: Callable[[Settings], Iterator[Finding]]) -> str:

@@ -41,6 +41,7 @@ class Act(StrEnum):
     AUDIT_EXPORTED = "audit_exported"
     AUDIT_PRUNED = "audit_pruned"
     PERSON_FORGOTTEN = "person_forgotten"
+    TENANT_REMOVED = "tenant_removed"
 
 
 class Outcome(StrEnum):

@@ -30,9 +30,12 @@ _ACTIVITIES: Mapping[str, int] = {
     Act.KEY_REVOKED: DELETE,
     Act.AUDIT_PRUNED: DELETE,
     Act.PERSON_FORGOTTEN: DELETE,
+    Act.TENANT_REMOVED: DELETE,
 }
 """What is not reading."""
-_SERIOUS: frozenset[str] = frozenset({Act.GRANT_PROPOSED, Act.GRANT_CONFIRMED, Act.AUDIT_PRUNED, Act.PERSON_FORGOTTEN})
+_SERIOUS: frozenset[str] = frozenset(
+    {Act.GRANT_PROPOSED, Act.GRANT_CONFIRMED, Act.AUDIT_PRUNED, Act.PERSON_FORGOTTEN, Act.TENANT_REMOVED}
+)
 _STATUS: Mapping[str, int] = {Outcome.RELEASED: 1, Outcome.DONE: 1}
 _fields = attrgetter(*SEALED)
 
