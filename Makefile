@@ -38,7 +38,7 @@ services: setup  ## Servers that some tests need and no Python package brings: K
 
 security: setup  ## The catalogue of attacks and faults, case by case, with a matrix of results
 	@$(BIN)/python -m tests.security
-	@if [ -n "$(LONG)" ]; then $(BIN)/python -m tests.security.random_access; fi
+	@if [ -n "$(LONG)" ]; then $(BIN)/python -m tests.security.random_access && $(BIN)/python -m tests.security.tenant_walls; fi
 
 check: setup  ## Style, types, import contracts, documentation
 	@$(BIN)/ruff check .

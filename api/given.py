@@ -1,4 +1,7 @@
-"""What a route may ask for as an argument: the parts of Kustos, the caller whom its door admitted, the request's id."""
+"""What a route may ask for as an argument: the parts of Kustos, the caller whom its door admitted, the request's id.
+
+None of these works, so they are awaited: a plain function would cost a thread for each argument.
+"""
 
 from __future__ import annotations
 
@@ -18,55 +21,55 @@ from rag.access.scope import Caller
 from rag.bootstrap import Kustos
 
 
-def _kustos(request: Request) -> Kustos:
+async def _kustos(request: Request) -> Kustos:
     return cast(Kustos, request.app.state.kustos)
 
 
-def _doors(request: Request) -> Doors:
+async def _doors(request: Request) -> Doors:
     return cast(Doors, request.app.state.doors)
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     return cast(Caller, request.state.caller)  # set by the door; on a public route this fails
 
 
-def _unconfirmed(request: Request) -> Unconfirmed:
+async def _unconfirmed(request: Request) -> Unconfirmed:
     return cast(Unconfirmed, request.state.unconfirmed)
 
 
-def _explaining(request: Request) -> Explaining:
+async def _explaining(request: Request) -> Explaining:
     return cast(Explaining, request.app.state.explaining)
 
 
-def _ingesting(request: Request) -> Ingesting:
+async def _ingesting(request: Request) -> Ingesting:
     return cast(Ingesting, request.app.state.ingesting)
 
 
-def _pages(request: Request) -> PageImages:
+async def _pages(request: Request) -> PageImages:
     return cast(PageImages, request.app.state.pages)
 
 
-def _answers(request: Request) -> SlowWork:
+async def _answers(request: Request) -> SlowWork:
     return cast(SlowWork, request.app.state.answers)
 
 
-def _drawings(request: Request) -> SlowWork:
+async def _drawings(request: Request) -> SlowWork:
     return cast(SlowWork, request.app.state.drawings)
 
 
-def _evaluations(request: Request) -> SlowWork:
+async def _evaluations(request: Request) -> SlowWork:
     return cast(SlowWork, request.app.state.evaluations)
 
 
-def _count(request: Request) -> Callable[[int], None]:
+async def _count(request: Request) -> Callable[[int], None]:
     return cast(Callable[[int], None], request.state.count)  # so many further requests of this caller
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 
-def _subjects(request: Request) -> Subjects:
+async def _subjects(request: Request) -> Subjects:
     return cast(Subjects, request.app.state.subjects)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qs
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,7 @@ from api.routes.health import check_ready, readiness
 from api.schemas import Readiness
 from api.sign_in.id_and_logout_tokens import LOGOUT_TYPES
 from api.slow_work import SlowWork
+from api.threads import AT_A_TIME, threads_of
 from api.tokens.auth import MAX_TOKEN_BYTES, named_issuer
 from rag.access.api_keys import id_of
 from rag.bootstrap import Kustos
@@ -51,8 +53,8 @@ from rag.tenants import page_host
 log = logging.getLogger(__name__)
 
 LOGOUT = "/session/backchannel-logout"
-LOOKUPS_AT_A_TIME = 64
-LOOKUP_THREADS = 4
+LOOKUPS_AT_A_TIME = 512
+LOOKUP_THREADS = 8
 CHECKS_AT_A_TIME = 8
 
 
@@ -65,12 +67,14 @@ class Tenant:
     app: FastAPI
     doors: Doors
     kustos: Kustos
+    threads: CapacityLimiter
 
     @classmethod
     def of(cls, app: FastAPI) -> Tenant:
         kustos: Kustos = app.state.kustos
         settings = kustos.records.settings
-        return cls(settings.tenant, page_host(settings), app, app.state.doors, kustos)
+        threads = CapacityLimiter(AT_A_TIME)
+        return cls(settings.tenant, page_host(settings), app, app.state.doors, kustos, threads)
 
 
 class Tenants:
@@ -163,18 +167,16 @@ class Tenants:
             Overloaded: as many as may be are looked for already.
             StoreUnavailable: nobody has it, but somebody's catalog does not answer.
         """
-        if key_id in self._by_key:
-            return self._by_key[key_id]
-        found = await self._lookups.whole(partial(self._looked_up, key_id))
-        if found is not None:
-            self._by_key[key_id] = found
-        return found
+        return self._by_key.get(key_id) or await self._lookups.whole(partial(self._looked_up, key_id))
 
     def _looked_up(self, key_id: str) -> Tenant | None:
+        if key_id in self._by_key:  # found while this waited for its turn
+            return self._by_key[key_id]
         failure: StoreUnavailable | None = None
         for each in self._tenants:
             try:
                 if each.doors.keys.has(key_id):
+                    self._by_key[key_id] = each
                     return each
             except StoreUnavailable as error:
                 failure = error
@@ -229,7 +231,7 @@ async def _pass_on(tenant: Tenant, owner: Tenant | None, scope: Scope, receive: 
     """To the tenant's own application, which learns whether the request came to another's host."""
     state = scope.setdefault("state", {})
     state["elsewhere"], state["host_is_known"] = owner is not None and owner is not tenant, True
-    with logs.lines_of(tenant.name):
+    with logs.lines_of(tenant.name), threads_of(tenant.threads):
         await tenant.app(scope, receive, send)
 
 

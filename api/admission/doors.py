@@ -21,6 +21,7 @@ from api.loopback import is_loopback
 from api.sign_in.page_guard import SESSION_COOKIE, check_own_page, cookie
 from api.sign_in.sessions import Sessions
 from api.slow_work import SlowWork
+from api.threads import awaited
 from api.tokens.auth import Identity, Verified
 from api.tokens.confirmation import Unconfirmed
 from api.tokens.demo_issuer import DemoIssuer
@@ -208,6 +209,7 @@ class GuardedRoute(APIRoute):
     """A route that knows its duty from the access table; without a row there it cannot be built."""
 
     def get_route_handler(self) -> Handler:
+        self.dependant.call = awaited(self.endpoint)
         handler = super().get_route_handler()
         (method,) = self.methods or {"GET"}
         row = row_of(method, self.path)

@@ -17,7 +17,6 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Send
 
 from api import openai_chat
@@ -25,6 +24,7 @@ from api.admission.doors import GuardedRoute
 from api.errors import describe, error_body, internal_error_body
 from api.given import RequestId, TheAnswers, TheKustos, TheUnconfirmed
 from api.openai_chat import ChatRequest, Head
+from api.threads import in_thread
 from api.tokens.confirmation import Unconfirmed
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
@@ -51,9 +51,9 @@ async def chat(
     request_id: RequestId,
 ) -> Response:
     """OpenAI's shape. The extension field `kustos` (of the message, or of a stream's last chunk) has the citations."""
-    asked = await run_in_threadpool(kustos.answering.understood, body.inquiry())
+    asked = await in_thread(kustos.answering.understood, body.inquiry())
     caller = await unconfirmed.confirmed()
-    answer = await run_in_threadpool(kustos.answering.answer, caller, asked, request_id)
+    answer = await in_thread(kustos.answering.answer, caller, asked, request_id)
     pieces = answers.pieces(answer.pieces)
     first = await anext(pieces, "")
     head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
@@ -75,7 +75,7 @@ async def cited_now(kustos: Kustos, unconfirmed: Unconfirmed, answer: Answer, re
     """
     if not answer.cited:
         return {}
-    return await run_in_threadpool(_cited, kustos, await unconfirmed.confirmed_again(), answer, request_id)
+    return await in_thread(_cited, kustos, await unconfirmed.confirmed_again(), answer, request_id)
 
 
 def _cited(kustos: Kustos, caller: Caller, answer: Answer, request_id: str) -> Mapping[int, Passage]:

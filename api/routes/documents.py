@@ -7,11 +7,11 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from fastapi.concurrency import run_in_threadpool
 
 from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages
 from api.schemas import DocumentList, DocumentReply, PassageInContext, PassageReply
+from api.threads import in_thread
 from rag.access.audit import Action, Purpose
 from rag.documents import SORTED_CHARS, Box, Document
 from rag.errors import NotFound
@@ -108,9 +108,9 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
         return about, chunk.boxes
 
     with drawings.place():
-        about, marked = await run_in_threadpool(released)
+        about, marked = await in_thread(released)
         picture = await drawings.run(partial(pages.png, about, wanted, pixels, marked))
-    if await run_in_threadpool(released) != (about, marked):  # a right may have gone while it was drawn (RC-05)
+    if await in_thread(released) != (about, marked):  # a right may have gone while it was drawn (RC-05)
         raise NotFound(f"document {identifier!r} has changed while its page was drawn")
     return Response(picture, media_type="image/png")
 

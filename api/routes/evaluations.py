@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 
 from api.admission.doors import GuardedRoute
 from api.given import Count, RequestId, TheCaller, TheEvaluations, TheKustos, TheUnconfirmed
 from api.schemas import EvaluationReply, EvaluationRequest
+from api.threads import in_thread
 from eval.judged import Benchmark, evaluate_as
 from eval.measures import means
 from rag.errors import Unavailable
@@ -36,7 +36,7 @@ async def evaluate(
     run = partial(evaluate_as, caller, kustos.retrieval, benchmark, Mode(body.retriever), request_id)
     with evaluations.place():
         if more := len(body.queries) - 1:
-            await run_in_threadpool(count, more)
+            await in_thread(count, more)
         by_query = await evaluations.run(run)
     if not caller.principals <= (await unconfirmed.confirmed_again()).principals:
         raise Unavailable("the caller lost rights while his queries were asked")

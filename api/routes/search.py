@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 
 from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheKustos, TheUnconfirmed
 from api.schemas import FoundPassage, SearchReply, SearchRequest
+from api.threads import in_thread
 from rag.access.audit import Action, Purpose
 from rag.retrieval import Request
 
@@ -24,8 +24,8 @@ async def search(
     began = time.perf_counter()
     request = Request(body.query, body.limit, body.narrow.fields() if body.narrow else {})
     purpose = Purpose(Action.SEARCH, request_id, body.query)
-    question = await run_in_threadpool(kustos.retrieval.question, request)
+    question = await in_thread(kustos.retrieval.question, request)
     caller = await unconfirmed.confirmed()
-    passages = await run_in_threadpool(kustos.retrieval.search_for, caller, question, body.limit, purpose)
+    passages = await in_thread(kustos.retrieval.search_for, caller, question, body.limit, purpose)
     took_ms = round((time.perf_counter() - began) * 1000)
     return SearchReply(passages=[FoundPassage.of(each) for each in passages], took_ms=took_ms)
