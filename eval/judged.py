@@ -19,8 +19,8 @@ from rag.retrieval import Mode, Request, Retrieval
 
 FIRST = 10
 """So many documents of each query are looked at; no measure looks further."""
-PATIENCE_S = 10.0
-"""A run that takes longer is given up: rights are those of when it began, and others wait for its place."""
+PATIENCE_S = 20.0
+"""A run that takes longer is given up: its caller is the one of when it began, and others wait for its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import httpx
 
 from api.cli.installation import AS, JSON, asked
-from api.cli.output import print_json, typed_failures
+from api.cli.output import counted, print_json, typed_failures
 
 if TYPE_CHECKING:
-    import httpx
-
     from eval.datasets import Judgements
     from rag.ports import OnProgress
 
+Portion = tuple[dict[str, str], dict[str, dict[str, int]]]
+"""Texts and judgements of some queries."""
+RETRY_S = 5
 MOST_BYTES = 500_000
 """Of one request, well below what the service takes."""
 
@@ -53,7 +56,7 @@ def service(folder: Path, retriever: str, split: str, who: str | None, as_json: 
     if as_json:
         print_json(told)
         return
-    click.echo(f"{told['dataset']}: {told['queries']} queries for {who or 'you'}")
+    click.echo(f"{told['dataset']}: {counted(told['queries'], 'query', 'queries')} for {who or 'you'}")
     figures = "   ".join(f"{name} {value:.4f}" for name, value in told["measures"].items())
     click.echo(f"{told['retriever']} ({told['model']})   {figures}")
 
@@ -66,7 +69,7 @@ def measured(
     on_progress: OnProgress,
     wait: Callable[[float], object] = time.sleep,
 ) -> dict[str, Any]:
-    """The figures of all queries, sent so many at a time.
+    """The figures of all queries, sent so many at a time, and fewer where the service is slow.
 
     Args:
         headers: proof of who asks, made anew for each request, because a run may outlive a token.
@@ -74,13 +77,22 @@ def measured(
     Raises:
         KustosError: the service refused.
     """
+    from api.cli.connection import checked
     from eval.measures import means
 
     by_query: dict[str, dict[str, float]] = {}
-    model = ""
-    for queries, qrels in batches(judgements):
-        body = {"queries": queries, "qrels": qrels, "retriever": retriever}
-        told = _posted(client, body, headers, wait)
+    model, portions = "", deque(batches(judgements))
+    while portions:
+        queries, qrels = portions.popleft()
+        reply = client.post(
+            "/v1/evaluations", json={"queries": queries, "qrels": qrels, "retriever": retriever}, headers=headers()
+        )
+        smaller = _halves(queries, qrels) if _is_too_much(reply) else []
+        if smaller or reply.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            wait(float(reply.headers.get("retry-after", RETRY_S)))
+            portions.extendleft(reversed(smaller or [(queries, qrels)]))
+            continue
+        told = checked(reply).json()
         by_query |= told["by_query"]
         model = told["model"]
         on_progress(len(queries))
@@ -94,7 +106,7 @@ def measured(
     }
 
 
-def batches(judgements: Judgements) -> Iterator[tuple[dict[str, str], dict[str, dict[str, int]]]]:
+def batches(judgements: Judgements) -> Iterator[Portion]:
     """Texts and judgements of the queries, in portions that the service takes; at least one query each.
 
     What is judged as not relevant is left out, because it measures as what is not judged.
@@ -116,16 +128,13 @@ def batches(judgements: Judgements) -> Iterator[tuple[dict[str, str], dict[str, 
     yield queries, qrels
 
 
-def _posted(
-    client: httpx.Client,
-    body: dict[str, Any],
-    headers: Callable[[], dict[str, str]],
-    wait: Callable[[float], object],
-) -> dict[str, Any]:
-    """The reply, after as long as the limits say."""
-    from api.cli.connection import checked
+def _is_too_much(reply: httpx.Response) -> bool:
+    """Whether the service is busy, or too slow for so many queries at a time."""
+    return reply.status_code == httpx.codes.SERVICE_UNAVAILABLE and '"overloaded"' in reply.text
 
-    while (reply := client.post("/v1/evaluations", json=body, headers=headers())).status_code == 429:
-        wait(float(reply.headers["retry-after"]))
-    told: dict[str, Any] = checked(reply).json()
-    return told
+
+def _halves(queries: dict[str, str], qrels: dict[str, dict[str, int]]) -> list[Portion]:
+    """The portion in two; none where it is a single query."""
+    names, middle = list(queries), len(queries) // 2
+    parts = (names[:middle], names[middle:]) if middle else ()
+    return [({each: queries[each] for each in part}, {each: qrels[each] for each in part}) for part in parts]

@@ -33,7 +33,7 @@ def test_an_evaluator_measures_what_he_reads(demo, folder: Path) -> None:
     assert told["queries"] == 1
     assert recall(told) == 0.5, "he does not read the managers' page"
     printed = demo.run("eval", "service", str(folder), "--as", "tobias").stdout
-    assert "1 queries for tobias" in printed
+    assert "1 query for tobias" in printed
     assert "R@10 0.5000" in printed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from api.cli.evaluating import MOST_BYTES, batches, measured
 from api.schemas import MOST_QUERIES
 from eval.datasets import Judgements, Query
 from eval.measures import mean_measures
-from rag.errors import BadInput
+from rag.errors import BadInput, Unavailable
 from rag.stores.catalog_schema import rate_buckets
 from tests.library import SALES, Library, Written, open_library, person
 
@@ -60,6 +61,38 @@ def test_it_waits_as_long_as_the_limits_say(tmp_path) -> None:
     assert report(client, judgements(MOST_QUERIES + 5), wait=wait)["queries"] == MOST_QUERIES + 5
     assert len(waited) == 1
     assert 1 <= waited[0] <= 10
+
+
+class Slow:
+    """A service that bears two queries at a time, and notes how many it was sent."""
+
+    def __init__(self, bears: int = 2) -> None:
+        self.bears = bears
+        self.sent: list[int] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        names = list(json.loads(request.content)["queries"])
+        self.sent.append(len(names))
+        if len(names) > self.bears:
+            error = {"message": "m", "type": "server_error", "code": "overloaded", "param": None}
+            return httpx.Response(503, json={"error": error}, headers={"Retry-After": "5"})
+        found = {each: {"nDCG@10": 1.0, "R@10": 1.0, "MRR@10": int(each) / 10} for each in names}
+        return httpx.Response(200, json={"by_query": found, "model": "m"})
+
+
+def test_where_the_service_is_slow_it_is_sent_fewer_queries_at_a_time() -> None:
+    slow, waited = Slow(), list[float]()
+    client = httpx.Client(transport=httpx.MockTransport(slow), base_url="http://x")
+    told = report(client, judgements(5), wait=waited.append)
+    assert list(told["by_query"]) == ["0", "1", "2", "3", "4"]
+    assert told["measures"]["MRR@10"] == 0.2
+    assert (slow.sent, waited) == ([5, 2, 3, 1, 2], [5.0, 5.0])
+
+
+def test_where_one_query_is_too_much_it_ends() -> None:
+    client = httpx.Client(transport=httpx.MockTransport(Slow(bears=0)), base_url="http://x")
+    with pytest.raises(Unavailable):
+        report(client, judgements(3), wait=lambda _: None)
 
 
 def test_a_refusal_ends_it(tmp_path) -> None:
