@@ -12,14 +12,17 @@ from api.admission.key_issue import LIFETIME_DAYS, MOST_DAYS
 from rag.documents import Document, Passage
 from rag.retrieval import MAX_PASSAGES, MAX_QUESTION_CHARACTERS
 
+WRITABLE = r"^[^\x00]*$"
+"""What a database can keep."""
+
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
 
-QueryId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+QueryId = Annotated[str, Field(min_length=1, max_length=200, pattern=WRITABLE)]
 MOST_QUERIES = 50
 """Of one evaluation; who has more sends more of them."""
 Judged = Annotated[
     dict[
-        Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")],
+        Annotated[str, Field(min_length=1, max_length=4_000, pattern=WRITABLE)],
         Annotated[int, Field(ge=0, le=1_000)],
     ],
     Field(min_length=1, max_length=1_000),
@@ -247,7 +250,7 @@ class EvaluationReply(_Reply):
 
 
 class KeyRequest(_Body):
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="What it is for, for people.")
+    name: str = Field(min_length=1, max_length=200, pattern=WRITABLE, description="What it is for, for people.")
     scopes: list[Literal["query", "evaluate"]] = Field(["query"], min_length=1, max_length=2)
     days: int = Field(LIFETIME_DAYS, ge=1, le=MOST_DAYS, description="How long it lives.")
 

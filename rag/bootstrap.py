@@ -150,7 +150,7 @@ def open_records(settings: Settings) -> Records:
         limits=CatalogLimits(catalog, settings.tenant),
         audit=audit,
         trail=trail,
-        keeping=AuditKeeping(catalog, seal, audit, trail, settings.tenant),
+        keeping=AuditKeeping(catalog, seal, audit, trail, settings.tenant, least_days=settings.audit_prune_days),
         syslog=syslog,
     )
 

@@ -21,6 +21,7 @@ RANGES = {
     "freshness_s": (0.0, 300.0),
     "audit_names_days": (0, 36_500),
     "audit_days": (0, 36_500),
+    "audit_prune_days": (1, 36_500),
     "break_glass_hours": (0, 72),
     "directory_interval_s": (1.0, 86_400.0),
     "history_days": (1, 36_500),
@@ -73,6 +74,7 @@ class Settings:
         audit_key: secret under the audit's chain; empty means a file of `home`.
         audit_names_days: after so many days the names behind the audit's pseudonyms are forgotten.
         audit_days: after so many days records of the audit are removed; 0 means never.
+        audit_prune_days: what an auditor removes by hand is at least so many days old.
         audit_text: text that is kept beside the audit: `off`, `question` or `passages`.
         break_glass_hours: longest break-glass grant; 0 means that there is none.
         audit_syslog: where records of the audit are sent as well; empty means nowhere.
@@ -118,6 +120,7 @@ class Settings:
     audit_key: str = field(default="", repr=False)
     audit_names_days: int = 90
     audit_days: int = 0
+    audit_prune_days: int = 30
     audit_text: str = "off"
     audit_syslog: str = ""
     break_glass_hours: int = 0

@@ -55,6 +55,7 @@ GIVEN = (
     "audit_key",
     "audit_names_days",
     "audit_days",
+    "audit_prune_days",
     "audit_text",
     "audit_syslog",
     "break_glass_hours",

@@ -14,6 +14,10 @@ import click
 from api.cli.installation import AS, JSON, MOMENT, asked, installed
 from api.cli.output import counted, note, on_the_clock, out, plain, print_json, print_table, typed_failures
 
+AFTER = click.option(
+    "--after", type=click.IntRange(0), default=0, metavar="NUMBER", help="Look at the records behind this one only."
+)
+
 
 @click.group()
 def audit() -> None:
@@ -86,30 +90,34 @@ def export(who: str | None, since: datetime | None, until: datetime | None, name
 
 @audit.command(name="who-saw")
 @click.argument("document")
+@AFTER
 @AS
 @JSON
 @typed_failures
-def who_saw(document: str, who: str | None, as_json: bool) -> None:
+def who_saw(document: str, after: int, who: str | None, as_json: bool) -> None:
     """Say who was shown something of DOCUMENT (an id or an address), how often and when."""
-    told = _asked(who, "who-saw", {"document": document})
+    told = _asked(who, "who-saw", {"document": document, "after": str(after)})
     if as_json:
         print_json(told)
         return
     _print(f"{counted(len(told['people']), 'person', 'people')} saw something of {document}", "who", told["people"])
+    _note_more(told)
 
 
 @audit.command(name="what-saw")
 @click.argument("person")
+@AFTER
 @AS
 @JSON
 @typed_failures
-def what_saw(person: str, who: str | None, as_json: bool) -> None:
+def what_saw(person: str, after: int, who: str | None, as_json: bool) -> None:
     """Say what PERSON was shown: by user name, id at the identity provider, or subject."""
-    told = _asked(who, "what-saw", {"person": person})
+    told = _asked(who, "what-saw", {"person": person, "after": str(after)})
     if as_json:
         print_json(told)
         return
     _print(f"{counted(len(told['documents']), 'document')} seen by {person}", "document", told["documents"])
+    _note_more(told)
 
 
 @audit.command()
@@ -117,7 +125,10 @@ def what_saw(person: str, who: str | None, as_json: bool) -> None:
 @AS
 @typed_failures
 def prune(before: datetime, who: str | None) -> None:
-    """Remove old records with their texts and names. The chain can still be verified."""
+    """Remove old records with their texts and names. The chain can still be verified.
+
+    Those of the last KUSTOS_AUDIT_PRUNE_DAYS days stay.
+    """
     removed = _done(who, "prune", {"before": before.isoformat()})["removed"]
     click.echo(f"{counted(removed, 'record')} removed")
 
@@ -143,6 +154,11 @@ def _asked(who: str | None, what: str, parameters: dict[str, str]) -> dict[str, 
         reply = client.get(f"/v1/audit/{what}", params=parameters, headers=headers)
         told: dict[str, Any] = checked(reply).json()
     return told
+
+
+def _note_more(told: dict[str, Any]) -> None:
+    if told["next"] is not None:
+        note(f"these are the first records only; see what follows with: --after {told['next']}")
 
 
 def _done(who: str | None, what: str, body: dict[str, str]) -> dict[str, Any]:

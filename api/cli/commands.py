@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from api.sign_in.oidc import Device
 
-AS_SAMPLE = click.option("--as", "who", required=True, metavar="WHO", help="Sample account of the demo.")
-
 
 class _Lazy(click.Group):
     """Imports groups of commands only when they are asked for, and takes arguments in UTF-8 only."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -19,6 +19,7 @@ from api import reports
 from api.admission.doors import GuardedRoute
 from api.admission.subjects import Subjects
 from api.given import RequestId, TheCaller, TheKustos, TheSubjects
+from api.schemas import WRITABLE
 from rag.access import ocsf
 from rag.access.audit import Act, Action, Deed, Purpose
 from rag.access.audit_chain import Entry, Mark
@@ -30,7 +31,7 @@ from rag.stores.catalog_audit_keeping import By
 router = APIRouter(route_class=GuardedRoute)
 
 Moment = Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")]
-WRITABLE = r"^[^\x00]*$"
+After = Annotated[int, Query(ge=0, le=2**62, description="`next` of the reply before.")]
 MARK = r"^[0-9]{1,18}:[0-9a-f]{64}$"
 
 
@@ -67,16 +68,18 @@ def who_saw(
     document: Annotated[
         str, Query(min_length=1, max_length=4_000, pattern=WRITABLE, description="Its id or its address.")
     ],
+    after: After = 0,
 ) -> dict[str, Any]:
-    """People by the first time; under a pseudonym where the name is forgotten."""
+    """People by the first time; under a pseudonym where the name is forgotten.
+
+    `next` goes into `after` of a further request, and is null where there is no more.
+    """
     identifier = document if "/" not in document else kustos.records.status.document_at(document)
     _told(kustos, caller, request_id, Act.AUDIT_READ, "who-saw", about=identifier or document)
     if identifier is None:
         raise NotFound(f"there is no document at {document!r}; ask by the id of one that is gone")
-    return {
-        "document": identifier,
-        "people": [reports.sight(each) for each in kustos.records.trail.who_saw(identifier)],
-    }
+    seen = kustos.records.trail.who_saw(identifier, after)
+    return {"document": identifier, "people": [reports.sight(each) for each in seen.sights], "next": seen.next}
 
 
 @router.get("/v1/audit/what-saw", summary="What a person was shown")
@@ -89,15 +92,20 @@ def what_saw(
         str,
         Query(min_length=1, max_length=400, pattern=WRITABLE, description="Subject, id at the provider, or user name."),
     ],
+    after: After = 0,
 ) -> dict[str, Any]:
-    """Documents by the first time, as far back as the person's name is kept. No titles: auditors read no documents."""
+    """Documents by the first time, as far back as the person's name is kept. No titles: auditors read no documents.
+
+    `next` goes into `after` of a further request, and is null where there is no more.
+    """
     try:
         subject = _subject(kustos, subjects, person)
     except NotFound:
         _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw")
         raise
     _told(kustos, caller, request_id, Act.AUDIT_READ, "what-saw", concerning=subject)
-    return {"person": subject, "documents": [reports.sight(each) for each in kustos.records.trail.what_saw(subject)]}
+    seen = kustos.records.trail.what_saw(subject, after)
+    return {"person": subject, "documents": [reports.sight(each) for each in seen.sights], "next": seen.next}
 
 
 @router.get("/v1/audit/events", summary="Records as OCSF events")
@@ -131,17 +139,16 @@ def events(
 
 @router.post("/v1/audit/prune", summary="Remove old records")
 def prune(body: PruneRequest, kustos: TheKustos, caller: TheCaller, request_id: RequestId) -> dict[str, int]:
-    """Those of before a moment, with their texts and names. The last record of all stays."""
-    before = min(body.before, datetime.now(UTC))
+    """Those of before a moment, with their texts and names; young ones stay, and so does the last record of all."""
     by = By(caller.subject, request_id)
-    return {"removed": kustos.records.keeping.prune(int(before.timestamp() * 1000), by)}
+    return {"removed": kustos.records.keeping.prune(int(body.before.timestamp() * 1000), by)}
 
 
 @router.post("/v1/audit/forget", summary="Forget a person's name")
 def forget(
     body: ForgetRequest, kustos: TheKustos, subjects: TheSubjects, caller: TheCaller, request_id: RequestId
 ) -> dict[str, int]:
-    """What he did stays in the chain, under pseudonyms that nobody can resolve any more."""
+    """What he did stays in the chain, under pseudonyms that nobody can resolve any more. Nobody forgets himself."""
     person = _subject(kustos, subjects, body.person)
     return {"days": kustos.records.keeping.forget(person, By(caller.subject, request_id))}
 

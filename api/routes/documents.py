@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages
-from api.schemas import DocumentList, DocumentReply, PassageInContext, PassageReply
+from api.schemas import WRITABLE, DocumentList, DocumentReply, PassageInContext, PassageReply
 from api.threads import in_thread
 from rag.access.audit import Action, Purpose
 from rag.documents import SORTED_CHARS, Box, Document
@@ -24,7 +24,7 @@ WIDTH_STEP = 200
 Neighbours = Annotated[int, Query(ge=0, le=MAX_NEIGHBOURS)]
 After = Annotated[
     str,
-    Query(max_length=ID_CHARS + SORTED_CHARS, pattern=r"^[^\x00]*$", description="`next` of the page before."),
+    Query(max_length=ID_CHARS + SORTED_CHARS, pattern=WRITABLE, description="`next` of the page before."),
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
 

@@ -10,14 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import reports
 from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheKustos, TheSubjects
+from api.schemas import WRITABLE
 from rag.access.break_glass import MOST_PRINCIPALS
 from rag.bootstrap import Kustos
 from rag.errors import NotFound
 from rag.stores.catalog_grants import CatalogGrants
 
 router = APIRouter(route_class=GuardedRoute)
-
-WRITABLE = r"^[^\x00]*$"
 
 
 class ProposalRequest(BaseModel):

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.admission.doors import GuardedRoute
 from api.admission.local_operator import LOCAL_OPERATOR
 from api.given import RequestId, TheCaller, TheIngesting, TheKustos
+from api.schemas import WRITABLE
 from ingest.bootstrap import filesystem_source
 from rag.access.audit import Act, Deed
 from rag.access.scope import Caller
@@ -48,7 +49,7 @@ class IngestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "share", "path": "/srv/share"}})
 
     source: str = Field(pattern=SOURCE_NAME)
-    path: str = Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")
+    path: str = Field(min_length=1, max_length=4_000, pattern=WRITABLE)
     confirm_deletions: bool = False
     moved: bool = False
     cross_mounts: bool = False

@@ -14,9 +14,9 @@ from pydantic import AwareDatetime
 from api import reports
 from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheExplaining, TheKustos
+from api.schemas import WRITABLE
 from rag.errors import NotAuthenticated, NotFound
 
-WRITABLE = r"^[^\x00]*$"
 router = APIRouter(route_class=GuardedRoute)
 
 

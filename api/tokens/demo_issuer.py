@@ -35,7 +35,6 @@ KEY = "demo-key.pem"
 TOKEN_LIFETIME_S = 600
 AUDIENCE = "kustos"
 CLIENT = "kustos-demo"
-ORIGIN = "demo"
 """Under this name the demo's group edges stand in the catalog's directory."""
 
 

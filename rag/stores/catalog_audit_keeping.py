@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 
 from rag.access.audit import Act, Deed
 from rag.access.audit_chain import DAY_MS, Mark, Seal
+from rag.errors import BadInput, NotAllowed
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_audit_trail import AuditTrail, is_person
@@ -29,12 +32,25 @@ class By:
 class AuditKeeping:
     """Every method records what it does before it does it, and raises StoreUnavailable where the catalog fails."""
 
-    def __init__(self, catalog: Catalog, seal: Seal, log: CatalogAudit, trail: AuditTrail, tenant: str) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        seal: Seal,
+        log: CatalogAudit,
+        trail: AuditTrail,
+        tenant: str,
+        *,
+        least_days: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`least_days`: what somebody removes by hand is at least so old."""
         self._catalog = catalog
         self._seal = seal
         self._log = log
         self._trail = trail
         self._tenant = tenant
+        self._least_ms = least_days * DAY_MS
+        self._clock = clock
 
     def prune(self, before_ms: int, by: By) -> int:
         """Removes records of before a moment, with their texts and names; the last record of all stays.
@@ -43,7 +59,17 @@ class AuditKeeping:
 
         Returns:
             How many records are gone.
+
+        Raises:
+            BadInput: it would remove young ones, in which somebody may still look for what `by` did.
         """
+        youngest_ms = int(self._clock() * 1000) - self._least_ms
+        if before_ms > youngest_ms:
+            days = self._least_ms // DAY_MS
+            raise BadInput(f"records of the last {days} days stay (KUSTOS_AUDIT_PRUNE_DAYS); name an earlier moment")
+        return self._prune(before_ms, by)
+
+    def _prune(self, before_ms: int, by: By) -> int:
         through = self._through(before_ms)
         if through.number == 0:
             return 0
@@ -69,9 +95,16 @@ class AuditKeeping:
 
         Returns:
             On how many days he had been recorded.
+
+        Raises:
+            NotAllowed: it is `by` himself, who would erase what he did: he needs another one for that.
         """
-        self._log.record(Deed(self._tenant, by.subject, Act.PERSON_FORGOTTEN, by.request_id))
         his = (audit_people.c.tenant == self._tenant) & is_person(person)
+        with self._catalog.reading() as connection:
+            names = set(connection.execute(select(audit_people.c.subject).where(his)).scalars())
+        if by.subject in names | {person}:
+            raise NotAllowed("nobody has himself forgotten: another auditor does that")
+        self._log.record(Deed(self._tenant, by.subject, Act.PERSON_FORGOTTEN, by.request_id))
         with self._catalog.writing() as connection:
             pseudonyms = list(connection.execute(select(audit_people.c.person).where(his)).scalars())
             numbers = select(audit.c.number).where(audit.c.tenant == self._tenant, audit.c.person.in_(pseudonyms))
@@ -89,7 +122,7 @@ class AuditKeeping:
         old = (audit_people.c.tenant == self._tenant) & (audit_people.c.day < now_ms // DAY_MS - names_days)
         with self._catalog.writing() as connection:
             connection.execute(delete(audit_people).where(old))
-        return self.prune(now_ms - records_days * DAY_MS, By(RETENTION, "retention")) if records_days else 0
+        return self._prune(now_ms - records_days * DAY_MS, By(RETENTION, "retention")) if records_days else 0
 
     def _through(self, before_ms: int) -> Mark:
         """The last record that can go, so that at least one stays for the next to follow; number 0 if none can."""

@@ -17,6 +17,8 @@ from rag.stores.catalog_schema import audit, audit_chains, audit_people, audit_t
 
 _A_TIME = 1_000
 """Rows that are held in memory."""
+MOST_RELEASES = 50_000
+"""So many documents in records are looked at to say who saw what; more is asked for by its beginning."""
 _ENTRY = tuple(audit.c[name] for name in Entry.__slots__)
 _OF_PERSON = (audit.c.tenant == audit_people.c.tenant) & (audit.c.person == audit_people.c.person)
 
@@ -49,7 +51,15 @@ class Sight:
         self.grants.update(grants)
 
 
-Wanted = Callable[[Sight], bool]
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who saw what. `next` is the number of the last record that was looked at; None where there are no more."""
+
+    sights: list[Sight]
+    next: int | None = None
+
+
+Wanted = Callable[[str], bool]
 
 
 class AuditTrail:
@@ -115,10 +125,14 @@ class AuditTrail:
         with self._catalog.reading() as connection:
             return {row.person: row.subject for row in connection.execute(statement)}
 
-    def who_saw(self, document: str) -> list[Sight]:
-        """Everybody who was shown something of the document, by the time of the first sight."""
-        statement = self._sights().where(audit.c.released.contains(document, autoescape=True))
-        return self._seen(statement, lambda sight: sight.document == document)
+    def who_saw(self, document: str, after: int = 0) -> Seen:
+        """Everybody who was shown something of the document, by the time of the first sight.
+
+        Args:
+            after: a record's number; what comes behind it is looked at.
+        """
+        statement = self._sights(after).where(audit.c.released.contains(document, autoescape=True))
+        return self._seen(statement, lambda each: each == document)
 
     def knows(self, person: str) -> bool:
         """Whether somebody with this subject, or this id at the identity provider, is in the audit by name."""
@@ -126,13 +140,14 @@ class AuditTrail:
         with self._catalog.reading() as connection:
             return connection.execute(statement.limit(1)).first() is not None
 
-    def what_saw(self, person: str) -> list[Sight]:
+    def what_saw(self, person: str, after: int = 0) -> Seen:
         """Every document of which the person was shown something, as far as his name is not forgotten.
 
         Args:
             person: his subject, or its last part, the id at the identity provider.
+            after: as above.
         """
-        return self._seen(self._sights().where(is_person(person)), lambda _: True)
+        return self._seen(self._sights(after).where(is_person(person)), lambda _: True)
 
     def stale_index(self, since: datetime) -> int:
         """How many candidates the index has proposed since then that the catalog refused; for operators."""
@@ -172,22 +187,31 @@ class AuditTrail:
             if self._seal.content(str(text)) != expected:
                 verdict.add(number, f"the text beside record {number} is not the one that was recorded")
 
-    def _sights(self) -> Select[*tuple[Any, ...]]:
+    def _sights(self, after: int) -> Select[*tuple[Any, ...]]:
         return (
-            select(audit.c.at_ms, audit.c.released, audit.c.grants, audit.c.person, audit_people.c.subject)
+            select(
+                audit.c.number, audit.c.at_ms, audit.c.released, audit.c.grants, audit.c.person, audit_people.c.subject
+            )
             .outerjoin(audit_people, _OF_PERSON)
-            .where(audit.c.tenant == self._tenant, audit.c.released != "[]")
+            .where(audit.c.tenant == self._tenant, audit.c.released != "[]", audit.c.number > after)
             .order_by(audit.c.number)
         )
 
-    def _seen(self, statement: Select[*tuple[Any, ...]], wanted: Wanted) -> list[Sight]:
+    def _seen(self, statement: Select[*tuple[Any, ...]], wanted: Wanted) -> Seen:
+        """`wanted` says of a document's id whether it is asked about."""
         found: dict[tuple[str, str], Sight] = {}
+        looked_at, last = 0, None
         with self._catalog.reading() as connection:
-            for at_ms, released, grants, person, subject in _rows(connection, statement):
+            for number, at_ms, released, grants, person, subject in _rows(connection, statement):
+                if looked_at >= MOST_RELEASES:
+                    return Seen(list(found.values()), last)
                 for document, version, chunks in json.loads(released):
-                    sight = found.setdefault((subject or person, document), Sight(subject or person, document))
-                    sight.add(at_ms, version, chunks, json.loads(grants))
-        return [each for each in found.values() if wanted(each)]
+                    looked_at += 1
+                    if wanted(document):
+                        sight = found.setdefault((subject or person, document), Sight(subject or person, document))
+                        sight.add(at_ms, version, chunks, json.loads(grants))
+                last = number
+        return Seen(list(found.values()))
 
 
 def is_person(person: str) -> ColumnElement[bool]:

@@ -21,13 +21,14 @@ from sqlalchemy import select, text, update
 
 from rag.access.audit import Act, Action, AuditRecord, Deed, Outcome, Purpose, Released
 from rag.access.audit_chain import DAY_MS, Entry, Mark, Seal, Verdict
-from rag.errors import Misconfigured, StoreUnavailable
+from rag.errors import BadInput, Misconfigured, NotAllowed, StoreUnavailable
 from rag.ports import AuditLog
+from rag.stores import catalog_audit_trail
 from rag.stores.audit_notes import Notes, load_secret
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_audit import CatalogAudit, KeepText
 from rag.stores.catalog_audit_keeping import AuditKeeping, By
-from rag.stores.catalog_audit_trail import AuditTrail
+from rag.stores.catalog_audit_trail import AuditTrail, Seen
 from rag.stores.catalog_schema import audit, audit_people, audit_texts
 from tests.audits import SEAL, TENANT, open_audit, open_trail
 from tests.fakes import MemoryAudit
@@ -35,6 +36,7 @@ from tests.fakes import MemoryAudit
 ANN, BOB = "kc:r:user:ann", "kc:r:user:bob"
 DOCUMENT, OTHER = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 NOW_S = 1_790_000_000.0
+DAYS_OF_RECORDS = 5
 FINDING = Released(DOCUMENT, "v1", ("c1", "c2"))
 
 
@@ -150,7 +152,7 @@ def test_names_are_forgotten_after_their_days_and_the_chain_still_fits(catalog, 
         log.record(decision(ANN, FINDING))
     named = trail.names()
     assert [each.person in named for each in trail.entries()] == [False, True, True, True]
-    assert [(each.who == ANN, each.times) for each in trail.who_saw(DOCUMENT)] == [(False, 1), (True, 3)]
+    assert [(each.who == ANN, each.times) for each in trail.who_saw(DOCUMENT).sights] == [(False, 1), (True, 3)]
     assert trail.verify().intact
 
 
@@ -200,6 +202,20 @@ def test_a_kept_text_that_was_changed_is_found(catalog, home, trail) -> None:
 # Who saw what
 
 
+def test_more_than_is_looked_at_at_once_is_asked_for_by_where_it_begins(catalog, home, trail, monkeypatch) -> None:
+    monkeypatch.setattr(catalog_audit_trail, "MOST_RELEASES", 4)
+    log = open_audit(catalog, home)
+    for _ in range(5):
+        log.record(decision(ANN, FINDING, Released(OTHER, "v1")))
+    for ask, documents in ((trail.who_saw, [DOCUMENT]), (trail.what_saw, [DOCUMENT, OTHER])):
+        about, after, seen = (DOCUMENT if ask == trail.who_saw else ANN), 0, []
+        while after is not None:
+            part = ask(about, after)
+            seen.append([(each.document, each.times) for each in part.sights])
+            after = part.next
+        assert seen == [[(each, times) for each in documents] for times in (2, 2, 1)]
+
+
 def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
     for at, subject, released in (
         (1.0, ANN, (FINDING, Released(OTHER, "v1", ("x",)))),
@@ -208,12 +224,13 @@ def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
         (4.0, ANN, ()),
     ):
         open_audit(catalog, home, clock=lambda at=at: at).record(decision(subject, *released))
-    ann, bob = trail.who_saw(DOCUMENT)
+    ann, bob = trail.who_saw(DOCUMENT).sights
     assert (ann.who, ann.times, ann.first_ms, ann.last_ms) == (ANN, 2, 1_000, 3_000)
     assert (list(ann.versions), ann.passages) == (["v1", "v2"], {"c1", "c2", "c3"})
     assert (bob.who, bob.times, bob.passages) == (BOB, 1, set())
-    assert [(each.document, each.times) for each in trail.what_saw(ANN)] == [(DOCUMENT, 2), (OTHER, 1)]
-    assert trail.who_saw("%") == trail.what_saw("kc:r:user:nobody") == []
+    assert [(each.document, each.times) for each in trail.what_saw(ANN).sights] == [(DOCUMENT, 2), (OTHER, 1)]
+    assert [each.times for each in trail.who_saw(DOCUMENT, after=2).sights] == [1]
+    assert trail.who_saw("%") == trail.what_saw("kc:r:user:nobody") == Seen([])
 
 
 # Tampering: whatever somebody does who can write in the database and nowhere else
@@ -536,13 +553,39 @@ def test_tv_25_a_key_that_can_be_guessed_is_refused(tmp_path) -> None:
 @pytest.fixture
 def keeping(catalog: Catalog, home: Path, trail: AuditTrail) -> AuditKeeping:
     log = open_audit(catalog, home, clock=lambda: NOW_S + 86_400 * 5)
-    return AuditKeeping(catalog, SEAL, log, trail, TENANT)
+    return AuditKeeping(
+        catalog, SEAL, log, trail, TENANT, least_days=30, clock=lambda: NOW_S + 86_400 * (30 + DAYS_OF_RECORDS)
+    )
 
 
 BY = By("kc:r:user:auditor", "request")
 
 
-def days_of_records(catalog: Catalog, home: Path, number: int = 5) -> None:
+def test_nobody_removes_by_hand_what_is_young(catalog, home, trail, keeping) -> None:
+    """An auditor could otherwise remove what he has just looked at."""
+    days_of_records(catalog, home)
+    with pytest.raises(BadInput, match="KUSTOS_AUDIT_PRUNE_DAYS"):
+        keeping.prune(day_ms(DAYS_OF_RECORDS) + 1, BY)
+    assert [each.number for each in trail.entries()] == [1, 2, 3, 4, 5]
+    assert keeping.prune(day_ms(DAYS_OF_RECORDS), BY) == 4
+    assert keeping.expire(day_ms(DAYS_OF_RECORDS) + DAY_MS * 30, names_days=0, records_days=1) == 1, "the settings may"
+
+
+@pytest.mark.parametrize("named", ["kc:r:user:auditor", "auditor", "AUDITOR"])
+def test_nobody_has_himself_forgotten(catalog, home, trail, keeping, named) -> None:
+    log = open_audit(catalog, home)
+    log.record(Deed(TENANT, BY.subject, Act.AUDIT_READ, "request"))
+    before = trail.names()
+    if catalog.is_sqlite or named != "AUDITOR":  # SQLite takes capitals for small letters here
+        with pytest.raises(NotAllowed, match="another auditor"):
+            keeping.forget(named, BY)
+    else:
+        assert keeping.forget(named, BY) == 0
+    assert set(before.values()) <= set(trail.names().values())
+    assert keeping.forget("auditor", By("kc:r:user:other", "request")) >= 1
+
+
+def days_of_records(catalog: Catalog, home: Path, number: int = DAYS_OF_RECORDS) -> None:
     for day in range(number):
         open_audit(catalog, home, clock=lambda day=day: NOW_S + 86_400 * day).record(decision(ANN, FINDING))
 
@@ -562,7 +605,7 @@ def test_what_is_pruned_is_gone_and_the_chain_begins_at_a_mark_of_ours(catalog, 
 
 def test_the_last_record_stays_so_that_the_next_can_follow(catalog, home, trail, keeping) -> None:
     days_of_records(catalog, home, 2)
-    assert keeping.prune(day_ms(100), BY) == 1
+    assert keeping.prune(day_ms(DAYS_OF_RECORDS), BY) == 1
     days_of_records(catalog, home, 1)
     assert (trail.verify().intact, trail.verify().begins_after) == (True, 1)
 
@@ -626,7 +669,7 @@ def test_who_is_forgotten_has_no_name_and_no_text_any_more(catalog, home, trail,
         assert connection.execute(select(audit_texts.c.number)).scalars().all() == [2]
     assert trail.verify().intact
     log.record(decision(ANN, FINDING))
-    assert [each.times for each in trail.what_saw("ann")] == [1]
+    assert [each.times for each in trail.what_saw("ann").sights] == [1]
 
 
 def test_what_the_settings_promise_is_done_each_day(catalog, home, trail, keeping) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
@@ -162,10 +164,14 @@ def test_the_verdict_names_what_does_not_fit_and_takes_a_head_that_was_kept(clie
     assert client.get("/v1/audit/verdict?noted=1", headers=AUDITOR).status_code == 422
 
 
-def test_old_records_go_and_the_chain_still_fits(client) -> None:
+def test_old_records_go_and_the_chain_still_fits(client, library) -> None:
     for _ in range(5):
         client.post("/v1/search", json={"query": "sales plan"}, headers=ANN)
-    reply = client.post("/v1/audit/prune", json={"before": "2099-01-01T00:00:00Z"}, headers=AUDITOR)
+    now = datetime.now(UTC).isoformat()
+    refused = client.post("/v1/audit/prune", json={"before": now}, headers=AUDITOR)
+    assert (refused.status_code, "last 30 days stay" in refused.text) == (400, True)
+    library.kustos.records.keeping._clock = lambda: time.time() + 31 * 86_400
+    reply = client.post("/v1/audit/prune", json={"before": now}, headers=AUDITOR)
     assert reply.json() == {"removed": 4}
     after = asked(client, "verdict")
     assert (after["intact"], after["removed_through"], after["records"]) == (True, 4, 3)

@@ -112,7 +112,7 @@ def test_each_query_is_on_record_with_the_documents_that_counted_and_without_a_p
     records = [each for each in trail.entries() if each.action == Action.EVALUATE]
     assert {each.request_id for each in records} == {reply.headers["x-request-id"]}
     assert len(records) == 2
-    seen = {each.document: each.passages for each in trail.what_saw(principals.user(REALM, "eve"))}
+    seen = {each.document: each.passages for each in trail.what_saw(principals.user(REALM, "eve")).sights}
     assert seen == {HOTELS.id: set(), TRAINS.id: set()}
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from api.access_table import TABLE, row_of
 from api.errors import HTTP_ERRORS, RETRY_AFTER_S, describe, kustos_error
-from api.middleware import _host_name
+from api.middleware import host_name
 from api.openai_chat import ChatRequest
 from api.schemas import SearchRequest
 from rag import errors
@@ -217,4 +217,4 @@ def test_a_chat_of_the_wrong_shape_is_refused(messages) -> None:
     ],
 )
 def test_the_name_in_a_host_header_is_read_without_its_port(header, name) -> None:
-    assert _host_name(header) == name
+    assert host_name(header) == name
