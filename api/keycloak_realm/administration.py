@@ -19,7 +19,7 @@ from urllib.parse import quote
 from keycloak import KeycloakAdmin, KeycloakError, KeycloakOpenIDConnection
 from keycloak.exceptions import HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_OK, KeycloakAuthenticationError, KeycloakGetError
 
-from api.keycloak_realm.check import PROFILE, Realm
+from api.keycloak_realm.check import PROFILE, Realm, with_parents
 from api.tokens.issuers import issuer_of
 from rag.access.groups import Group
 from rag.errors import Misconfigured, NotAllowed, Unavailable
@@ -362,9 +362,14 @@ class RealmReader:
             "clients": clients,
             "clientScopes": self._admin.get_client_scopes(),
             "components": {PROFILE: [profile]},
-            "groups": self._admin.get_groups({"search": "/"}),
+            "groups": [*self._admin.get_groups({"search": "/"}), *self._default_groups(realm)],
             "roles": self._composed(default, names),
         }
+
+    def _default_groups(self, realm: Realm) -> list[dict[str, Any]]:
+        """The default groups and those above them, with their roles."""
+        paths = {above for path in realm.get("defaultGroups") or () for above in with_parents(path)}
+        return [self._admin.get_group_by_path(each) for each in sorted(paths)]
 
     def _composed(self, role: Mapping[str, Any], clients: Mapping[str, str]) -> dict[str, Any]:
         """The role with all that it is composed of, in the shape of an export. `clients` are names by id."""

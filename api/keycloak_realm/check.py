@@ -24,6 +24,8 @@ Client = Mapping[str, Any]
 Mapper = Mapping[str, Any]
 MAX_TOKEN_S = 900
 """Life of an access token beyond which it is worth a word: what a token says may be that old where nobody asks anew."""
+DUTIES = frozenset({"operator", "auditor", "evaluator"})
+"""Roles of our client that open more than reading."""
 RIGHTS = ("groups", "realm_access", "resource_access", "sub")
 """Claims that principals are made of."""
 HARDCODED = ("oidc-hardcoded-claim-mapper", "oidc-hardcoded-role-mapper")
@@ -69,6 +71,7 @@ def faults(realm: Realm, audience: str, clients: Set[str]) -> list[Fault]:
         found.append(Fault("wrong", f"there is no client {audience}; add one, bearer-only, for the roles of Kustos"))
     for name in sorted(clients - {each["clientId"] for each in accepted}):
         found.append(Fault("wrong", f"client {name} is missing or disabled, and KUSTOS_CLIENTS names it"))
+    found += _of_duties(realm, audience, clients)
     of_clients: dict[Fault, list[str]] = {}
     for client in accepted:
         for fault in dict.fromkeys(_of_client(realm, client, audience)):
@@ -83,14 +86,26 @@ def _named(clients: Sequence[str]) -> str:
 def everybody(realm: Realm, audience: str, clients: Set[str], name: str) -> frozenset[Principal]:
     """Principals that every account of the realm has, made a minute ago or not, qualified by `name`.
 
-    They come from the default role with what it is composed of, from the default groups with the groups above them, and
-    from roles that a mapper puts into every token.
+    They come from the default role, from the default groups with those above them and the roles of these, each role
+    with what it is composed of, and from roles that a mapper puts into every token.
     """
-    roles = _default_roles(realm) | {role for role in _hardcoded_roles(realm, clients) if role}
-    groups = {group for path in realm.get("defaultGroups") or () for group in _with_parents(path)}
-    made = [_role(name, audience, client, role) for client, role in roles]
-    made += [_principal(principals.group, name, path) for path in groups]
+    made = [_role(name, audience, client, role) for client, role in _roles_of_all(realm, clients)]
+    made += [_principal(principals.group, name, path) for path in _groups_of_all(realm)]
     return frozenset(each for each in made if each is not None)
+
+
+def _of_duties(realm: Realm, audience: str, clients: Set[str]) -> Iterator[Fault]:
+    """Duties that nobody was chosen for, and that somebody should not have together."""
+    for duty in sorted(DUTIES & {role for client, role in _roles_of_all(realm, clients) if client == audience}):
+        yield Fault(
+            "wrong",
+            f"every account has the duty {duty}; take that role of {audience} out of the default role, the default "
+            "groups and the mappers, and give it to whom you mean",
+        )
+    for each in realm.get("users") or ():
+        held = sorted(DUTIES & set((each.get("clientRoles") or {}).get(audience, ())))
+        if len(held) > 1:
+            yield Fault("note", f"{each['username']} has the duties {' and '.join(held)}; give nobody two of them")
 
 
 def _of_realm(realm: Realm) -> Iterator[Fault]:
@@ -118,10 +133,7 @@ def _of_realm(realm: Realm) -> Iterator[Fault]:
 
 def _with_slash(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Names with a slash, which Keycloak does not escape in paths unless it is told to."""
-    for each in groups:
-        if "/" in each.get("name", ""):
-            yield each["name"]
-        yield from _with_slash(each.get("subGroups") or ())
+    return (each["name"] for _, each in _flat(groups) if "/" in each.get("name", ""))
 
 
 def _of_client(realm: Realm, client: Client, audience: str) -> Iterator[Fault]:
@@ -255,13 +267,35 @@ def _mappers(realm: Realm, client: Client, kinds: Sequence[str]) -> Iterator[Map
             yield from scopes.get(name, {}).get("protocolMappers") or ()
 
 
-def _default_roles(realm: Realm) -> set[tuple[str, str]]:
-    """(client, role) of the default role and all that it is composed of; the client of a realm role is empty."""
+def _roles_of_all(realm: Realm, clients: Set[str]) -> set[tuple[str, str]]:
+    """(client, role) of every role that all accounts have; the client of a realm role is empty."""
+    given = {("", realm.get("defaultRole", {}).get("name", ""))}
+    for path, each in _flat(realm.get("groups") or ()):
+        if path in _groups_of_all(realm):
+            given |= {("", role) for role in each.get("realmRoles") or ()}
+            given |= {(client, role) for client, roles in (each.get("clientRoles") or {}).items() for role in roles}
+    return _with_parts(realm, given) | {role for role in _hardcoded_roles(realm, clients) if role}
+
+
+def _groups_of_all(realm: Realm) -> set[str]:
+    return {group for path in realm.get("defaultGroups") or () for group in with_parents(path)}
+
+
+def _flat(groups: Sequence[Mapping[str, Any]], above: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every group with its path, which a file that was written by hand leaves out."""
+    for each in groups:
+        path = each.get("path") or f"{above}/{each.get('name', '')}"
+        yield path, each
+        yield from _flat(each.get("subGroups") or (), path)
+
+
+def _with_parts(realm: Realm, given: Set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Roles with all that they are composed of."""
     made = {("", each["name"]): each for each in realm.get("roles", {}).get("realm", ())}
     for client, roles in realm.get("roles", {}).get("client", {}).items():
         made |= {(client, each["name"]): each for each in roles}
     found: set[tuple[str, str]] = set()
-    waiting = [("", realm.get("defaultRole", {}).get("name", ""))]
+    waiting = list(given)
     while waiting:
         role = waiting.pop()
         if role[1] and role not in found:
@@ -281,7 +315,8 @@ def _hardcoded_roles(realm: Realm, clients: Set[str]) -> Iterator[tuple[str, str
                     yield owner, role
 
 
-def _with_parents(path: str) -> Iterator[str]:
+def with_parents(path: str) -> Iterator[str]:
+    """The group's path, and those of the groups above it."""
     parts = path.split("/")[1:]
     yield from ("/" + "/".join(parts[: n + 1]) for n in range(len(parts)))
 

@@ -465,6 +465,20 @@ def test_rm_02_doctor_names_a_group_whose_path_is_that_of_another(realm: Keycloa
     assert "felixstowe/sales" in findings[0].detail
 
 
+def test_rm_16_doctor_names_a_duty_that_a_default_group_gives_to_every_account(
+    realm: KeycloakRealm, tmp_path: Path
+) -> None:
+    group, client, duty = realm.group_id("/accounts"), realm.client_id("kustos"), realm.duty("operator")
+    realm.admin.assign_group_client_roles(group, client, [duty])
+    try:
+        with realm.service_may("view-realm", "view-clients"):
+            findings = told(realm, tmp_path)
+    finally:
+        realm.admin.delete_group_client_roles(group, client, [duty])
+    assert [each.state for each in findings] == ["wrong"]
+    assert "every account has the duty operator" in findings[0].detail
+
+
 def test_doctor_says_what_it_may_not_see_and_how_it_could(realm: KeycloakRealm, tmp_path: Path) -> None:
     (finding,) = told(realm, tmp_path)
     assert finding.state == "note"

@@ -210,6 +210,52 @@ def test_everybody_has_the_default_role_its_parts_and_the_default_groups_with_th
     }
 
 
+def test_everybody_has_the_roles_of_the_default_groups_too() -> None:
+    def given(realm: Realm) -> None:
+        realm["defaultGroups"] = ["/company/all"]
+        realm["groups"] = [{"name": "company", "path": "/company", "realmRoles": ["guest"], "subGroups": [
+            {"name": "all", "path": "/company/all", "clientRoles": {"kustos": ["reader"]}},
+            {"name": "few", "path": "/company/few", "realmRoles": ["boss"]},
+        ]}]  # fmt: skip
+
+    held = everybody(changed(given), "kustos", frozenset(CLIENTS), "acme")
+    assert {"kc:acme:role:guest", "kc:acme:client:kustos:role:reader"} <= held
+    assert "kc:acme:role:boss" not in held
+
+
+def by_default_role(realm: Realm) -> None:
+    default = next(each for each in realm["roles"]["realm"] if each["name"] == realm["defaultRole"]["name"])
+    default.setdefault("composites", {}).setdefault("client", {})["kustos"] = ["operator"]
+
+
+def by_default_group(realm: Realm) -> None:
+    (path,) = realm["defaultGroups"]
+    group = next(each for each in realm["groups"] if f"/{each['name']}" == path)
+    group["clientRoles"] = {"kustos": ["operator"]}
+
+
+@pytest.mark.parametrize(
+    "change", [by_default_role, by_default_group, adds("oidc-hardcoded-role-mapper", role="kustos.operator")]
+)
+def test_rm_16_a_duty_that_every_account_has_is_wrong(change: Change) -> None:
+    assert [each for each in found(changed(change)) if each.state == "wrong" and "the duty operator" in each.detail]
+
+
+def test_a_role_of_that_name_at_another_client_is_no_duty() -> None:
+    change = adds("oidc-hardcoded-role-mapper", role="other.operator")
+    assert not [each for each in found(changed(change)) if "duty" in each.detail]
+
+
+def test_somebody_with_two_duties_is_named() -> None:
+    def given(realm: Realm) -> None:
+        lena = next(each for each in realm["users"] if each["username"] == "lena")
+        lena["clientRoles"]["kustos"] += ["auditor"]
+
+    (fault,) = found(changed(given))
+    assert fault.state == "note"
+    assert "lena has the duties auditor and operator" in fault.detail
+
+
 def realm_findings(home: Path, export: Path | None, **given: Any) -> list[Finding]:
     provider = {"issuer": "https://id.example/realms/kustos", "realm": "acme", "clients": CLIENTS}
     certs = f"{provider['issuer']}/protocol/openid-connect/certs"
