@@ -284,25 +284,14 @@ def explain(document: str, who: str, at: datetime | None, as_json: bool) -> None
     Keycloak is asked what WHO holds now. The past is answered from what the catalog noted: rights of
     the source, versions, who was in which group (docs/keycloak.md).
     """
-    from api.cli.listing import explanation, steps
+    from api.cli.listing import explanation, in_lines
 
     told = explanation(installed(), document, who, at)
     if as_json:
         print_json(told)
         return
-    verdict = (
-        ("could read" if told["allowed"] else "could not read")
-        if at
-        else ("may read" if told["allowed"] else "may not read")
-    )
-    out.print(f"{who} {verdict} {plain(told['source'])}", markup=False)
-    out.print(f"  as of   {told['as_of']}", markup=False)
-    out.print(f"  rule    {told['rule']}", markup=False)
-    for chain in told["chains"]:
-        out.print(f"  through {' → '.join(map(plain, steps(chain, told['groups'])))}", markup=False)
-    out.print(f"  entry   {plain(told['origin'])}, so since {told['rights_since']}", markup=False)
-    if told["problem"]:
-        out.print(f"  problem {plain(told['problem'])}", markup=False)
+    for line in in_lines(told, who, past=at is not None):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 @kustos.command()

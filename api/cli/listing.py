@@ -12,10 +12,12 @@ from api import reports
 from api.admission.local_operator import LOCAL_OPERATOR
 from api.admission.subjects import open_subjects
 from api.cli.connection import checked, proof, reach
+from api.cli.output import plain
 from api.explaining import Explaining
 from api.keycloak_realm.memberships import open_memberships
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import open_identity
+from rag.access.acl import Rule
 from rag.access.audit_chain import Mark, Verdict
 from rag.access.scope import Caller
 from rag.bootstrap import open_records
@@ -23,6 +25,13 @@ from rag.errors import BadInput, NotFound
 from rag.settings import Settings
 
 PAGE = 500
+RULES = {
+    Rule.ALLOWED: "the entry allows this",
+    Rule.DENIED: "the entry denies this, and that wins over whatever it allows",
+    Rule.NOBODY: "the entry allows nobody, or could not be read",
+    Rule.NO_MATCH: "the entry names neither this person nor any of his roles and groups",
+}
+"""Each rule of an explanation, for people."""
 
 
 def readable(settings: Settings, who: str | None) -> list[dict[str, Any]]:
@@ -55,6 +64,23 @@ def refusals(settings: Settings, source: str | None) -> list[dict[str, Any]]:
 def state(settings: Settings) -> dict[str, Any]:
     """Sources and the index's lag, from the catalog alone, so that it can be asked beside a running service."""
     return reports.state(open_records(settings))
+
+
+def in_lines(told: Mapping[str, Any], who: str, *, past: bool) -> list[str]:
+    """An explanation as people read it."""
+    can = "could" if past else "may"
+    lines = [
+        f"{who} {can}{'' if told['allowed'] else ' not'} read {told['source']}",
+        f"  as of   {told['as_of']}",
+        f"  rule    {told['rule']}: {RULES[told['rule']]}",
+        *(f"  through {' → '.join(steps(chain, told['groups']))}" for chain in told["chains"]),
+        f"  entry   {told['origin']}, so since {told['rights_since']}",
+    ]
+    if told["rule"] == Rule.NO_MATCH:
+        lines.append(f"  allows  {', '.join(told['groups'].get(each, each) for each in told['allow'])}")
+    if told["problem"]:
+        lines.append(f"  problem {told['problem']}")
+    return [plain(each) for each in lines]
 
 
 def steps(chain: Sequence[str], groups: Mapping[str, str]) -> list[str]:

@@ -97,8 +97,8 @@ def is_utf8(text: str) -> bool:
 
 
 def note(text: str) -> None:
-    """A remark for people, on stderr."""
-    err.print(plain(text), markup=False)
+    """A remark for people, on stderr; one line in a log stays one."""
+    err.print(plain(text), markup=False, soft_wrap=not err.is_terminal)
 
 
 def typed_failures(command: Callable[P, None]) -> Callable[P, None]:

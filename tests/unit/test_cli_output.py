@@ -9,8 +9,9 @@ import pytest
 
 from api.cli import output
 from api.cli.installation import MOMENT
-from api.cli.listing import steps
+from api.cli.listing import RULES, in_lines, steps
 from api.cli.output import counted, print_table
+from rag.access.acl import Rule
 
 ID = "4f0e1c9a-83d1-4a3f-9d2b-0f6e8f1b7c55"
 COLUMNS = ("id", "title", "source")
@@ -67,6 +68,41 @@ def test_a_chain_names_each_step_once() -> None:
     ]
     assert steps((person, "kc:acme:role:staff"), groups) == [person, "kc:acme:role:staff"]
     assert steps((), groups) == []
+
+
+TOLD = {
+    "source": "file://share/plan.txt",
+    "allowed": True,
+    "rule": "allow_matches",
+    "as_of": "2026-05-01T08:00:00+00:00",
+    "chains": [["kc:acme:user:1", "kc:acme:group-id:t", "kc:acme:group:/team"]],
+    "groups": {"kc:acme:group-id:t": "/team"},
+    "allow": ["kc:acme:group:/team"],
+    "origin": "_access.yaml",
+    "rights_since": "2026-04-01T08:00:00+00:00",
+    "problem": None,
+}
+
+
+def test_an_explanation_says_who_by_which_rule_and_through_what() -> None:
+    assert in_lines(TOLD, "ann", past=False) == [
+        "ann may read file://share/plan.txt",
+        "  as of   2026-05-01T08:00:00+00:00",
+        "  rule    allow_matches: the entry allows this",
+        "  through kc:acme:user:1 → kc:acme:group:/team",
+        "  entry   _access.yaml, so since 2026-04-01T08:00:00+00:00",
+    ]
+
+
+def test_an_explanation_of_a_refusal_says_whom_the_entry_allows_and_what_is_wrong_with_it() -> None:
+    refused = {**TOLD, "allowed": False, "rule": "no_allow_matches", "chains": [], "problem": "line 3\x1b[2J"}
+    lines = in_lines(refused, "bob", past=True)
+    assert lines[0] == "bob could not read file://share/plan.txt"
+    assert lines[-2:] == ["  allows  kc:acme:group:/team", "  problem line 3 [2J"]
+
+
+def test_every_rule_has_its_words() -> None:
+    assert RULES.keys() == set(Rule)
 
 
 def moment(text: str) -> datetime:
