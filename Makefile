@@ -37,7 +37,7 @@ services: setup  ## Servers that some tests need and no Python package brings: K
 	@$(BIN)/python -m tests.services
 
 security: setup  ## The catalogue of attacks and faults, case by case, with a matrix of results
-	@$(BIN)/python -m tests.security
+	@$(if $(LONG),KUSTOS_TEST_EFFORT=20 )$(BIN)/python -m tests.security
 	@if [ -n "$(LONG)" ]; then $(BIN)/python -m tests.security.random_access && $(BIN)/python -m tests.security.tenant_walls; fi
 
 check: setup  ## Style, types, import contracts, documentation

@@ -203,6 +203,12 @@ class NamedAnswerers:
         return self.by_name[name]
 
 
+class NoAudit:
+    """Keeps nothing: for tests of what is decided before it is recorded."""
+
+    def record(self, record: AuditRecord | Deed) -> None: ...
+
+
 @dataclass
 class MemoryAudit:
     """Keeps the records: decisions in `records`, deeds in `deeds`."""

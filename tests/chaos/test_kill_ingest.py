@@ -1,7 +1,7 @@
 """FT-06: `kill -9` of an ingest at any moment. What comes after equals a run that nobody disturbed, and between two
 kills nobody reads what he may not.
 
-KUSTOS_TEST_KILLS sets how often; the seed of the moments is printed with a failure and taken from KUSTOS_TEST_SEED.
+KUSTOS_TEST_EFFORT multiplies how often; the seed of the moments is printed with a failure and taken from KUSTOS_TEST_SEED.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from rag.errors import NotFound
 from rag.retrieval import MAX_PASSAGES, Mode, Request
 from rag.settings import Settings
 from tests.chaos.driver import SOURCE, opened
+from tests.effort import times
 from tests.security.reference import EVERYONE, Rights, Sidecar, may_read
 from tests.security.tree import REALM, Tree, version
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / ".kustos-models" / "multilingual-e5-small" / ".complete"
-KILLS = int(os.environ.get("KUSTOS_TEST_KILLS", "6"))
+KILLS = times(6)
 SEED = int(os.environ.get("KUSTOS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 DOCUMENTS, PARAGRAPHS = 60, 16
 TIMEOUT_S = 120

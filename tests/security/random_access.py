@@ -28,7 +28,7 @@ from typing import Any, cast
 from ingest.pipeline import Ingestion
 from ingest.reading import DocumentReader
 from rag.access.acl import Acl
-from rag.access.audit import Action, AuditRecord, Purpose
+from rag.access.audit import Action, Purpose
 from rag.access.directory import Directory
 from rag.access.explain import Explainer
 from rag.access.gate import Gate
@@ -42,7 +42,7 @@ from rag.stores.catalog_directory import CatalogDirectory
 from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_writing import CatalogWriter, NewVersion, Place
 from rag.stores.edge import EdgeIndex
-from tests.fakes import GermanOrEnglish, WordEmbedder, WordEncoder
+from tests.fakes import GermanOrEnglish, NoAudit, WordEmbedder, WordEncoder
 from tests.security.reference import EVERYONE, Rights, may_read
 
 TENANTS = ("north", "south")
@@ -60,12 +60,6 @@ NAMEABLE = (*PEOPLE, *GROUPS, *ROLES, EVERYONE)
 
 class Wrong(AssertionError):
     """The product and the reference differ."""
-
-
-class NoAudit:
-    """Records nothing: what is checked here is decided before it is recorded."""
-
-    def record(self, record: AuditRecord) -> None: ...
 
 
 @dataclass

@@ -28,8 +28,7 @@ from rag.stores.catalog_schema import acls, chunks, documents, metadata, term_co
 from rag.stores.catalog_terms import PASSAGES
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
-from tests.audits import open_audit
-from tests.fakes import WordEmbedder
+from tests.fakes import NoAudit, WordEmbedder
 from tests.memory_source import MemorySource, Watched, chunker_by_line, parse_lines
 
 SOURCE, TENANT = "share", "main"
@@ -74,7 +73,7 @@ class Stores:
         self.directory = CatalogDirectory(self.catalog)
         reader = CatalogReader(self.catalog)
         widening = Directory(self.directory)
-        self.gate = Gate(self.index.reader, reader, widening, open_audit(self.catalog, self._home))
+        self.gate = Gate(self.index.reader, reader, widening, NoAudit())
         self.explainer = Explainer(reader, widening, self.directory, reader)
         self.retrieval = Retrieval(self.gate, WordEmbedder(), self._lexical, self._detector, covers=lambda _: True)
 

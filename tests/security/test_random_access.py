@@ -9,10 +9,11 @@ from random import SystemRandom
 import pytest
 
 from rag.documents import acl_id, document_id
+from tests.effort import times
 from tests.security.random_access import SOURCE, Company, Wrong, checked
 from tests.security.reference import EVERYONE, Rights
 
-CHECKS = int(os.environ.get("KUSTOS_TEST_CHECKS", "10000"))
+CHECKS = times(10_000)
 SEED = int(os.environ.get("KUSTOS_TEST_SEED") or SystemRandom().randrange(2**32))
 
 

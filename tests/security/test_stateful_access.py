@@ -1,7 +1,7 @@
 """Any history of documents, access files, memberships, syncs, crashes and revocations, against the reference evaluator.
 
-Everything is real (connector, plan, pipeline, Qdrant Edge, SQLite, directory, gate, retrieval, BM25) but two parts: the
-embedder counts words, and a file is parsed line by line. Beside it lies another tenant, whose document has the same
+Everything is real (connector, plan, pipeline, Qdrant Edge, SQLite, directory, gate, retrieval, BM25) but three parts: the
+embedder counts words, a file is parsed line by line, and the audit log is left out. Beside it lies another tenant, whose document has the same
 address, the same words and rights for everybody.
 
 What must hold after every step, for every caller, over search, list, single read and explain:
@@ -12,12 +12,11 @@ What must hold after every step, for every caller, over search, list, single rea
 * Never less. What is certain (told by a sync that ended, not touched by a crash) is exactly what list, read and explain
   give; and search, asked for everything, finds all of it, also while revocations wait for the index.
 
-KUSTOS_TEST_EXAMPLES sets how many histories are tried.
+KUSTOS_TEST_EFFORT multiplies how many histories are tried.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -47,12 +46,13 @@ from rag.errors import NotFound, SourceUnavailable
 from rag.retrieval import MAX_PASSAGES, Mode, Request
 from rag.stores.catalog_status import CatalogStatus
 from rag.stores.catalog_writing import CatalogWriter, Place
+from tests.effort import times
 from tests.memory_source import UNREADABLE
 from tests.security.reference import EVERYONE, Rights, Sidecar, may_read
 from tests.security.stores import SOURCE, TENANT, Crash, Fuse, Stores
 from tests.security.tree import BREAKAGES, REALM, Tree, readable, text, version
 
-EXAMPLES = int(os.environ.get("KUSTOS_TEST_EXAMPLES", "60"))
+EXAMPLES = times(25)
 STEPS = 25
 ORIGINS = "keycloak", "entra"
 PURPOSE = Purpose(Action.SEARCH, "stateful")
