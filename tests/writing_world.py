@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,10 @@ class World:
     read_by: str = "a parser"
     readers: int = 2
     clock: Callable[[], float] = time.monotonic
+
+    def twin(self, catalog: Catalog) -> World:
+        """Another home as this one is now, over a copy of its catalog."""
+        return World(catalog, MemoryIndex(dict(self.index.stored)), source=deepcopy(self.source))
 
     @property
     def writer(self) -> CatalogWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -520,17 +521,19 @@ def _later(source: MemorySource) -> None:
 
 @pytest.mark.parametrize("meanwhile", [lambda _: None, _later], ids=["nothing changes meanwhile", "it changes again"])
 def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(
-    worlds: Callable[[], World], meanwhile: Callable[[MemorySource], None]
+    tmp_path: Path, meanwhile: Callable[[MemorySource], None]
 ) -> None:
-    straight = worlds()
+    straight = World(Catalog.open(sqlite_url(tmp_path / "straight.db")))
     for happens in (_before, _after, meanwhile):
         happens(straight.source)
         straight.sync()
+    before = World(Catalog.open(sqlite_url(tmp_path / "before.db")))
+    _before(before.source)
+    before.sync()
+    before.catalog.close()
     crashes = 0
     while True:
-        world = worlds()
-        _before(world.source)
-        world.sync()
+        world = before.twin(Catalog.open(sqlite_url(shutil.copy(tmp_path / "before.db", tmp_path / f"{crashes}.db"))))
         _after(world.source)
         world.crash_at = crashes + 1
         try:
@@ -545,6 +548,7 @@ def test_ft_06_a_sync_that_crashes_at_any_step_is_made_good_by_the_next_one(
         assert world.passages() == len(world.points())
         assert world.writer.tasks() == []
         assert world.sync().embedded == 0
+        world.catalog.close()
     assert crashes > 40
 
 
