@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from api.admission.local_operator import LocalOperator
-from tests.integration.conftest import ROOT, CommandLine
+from tests.integration.conftest import CommandLine
+from tests.security.watched import ROOT
 
 ASKED = yaml.safe_load((ROOT / "examples" / "questions.yaml").read_text(encoding="utf-8"))
 NEEDS_OCR = "Staplerunfall"  # its document is a scan; reading those comes with OCR
@@ -188,6 +189,12 @@ def test_a_failure_says_what_to_do_on_stderr_and_nothing_on_stdout(demo, argumen
     assert message in " ".join(ran.stderr.split())
     assert ran.stdout == ""
     assert "Traceback" not in ran.stderr
+
+
+def test_a_process_ends_and_prints_as_its_command_does(demo) -> None:
+    alone, here = (run("search", "x") for run in (demo.run_alone, demo.run))
+    assert alone.returncode == here.returncode == 1
+    assert (alone.stdout, alone.stderr.split()) == ("", here.stderr.split())
 
 
 def test_as_works_with_the_demo_issuer_only(tmp_path) -> None:

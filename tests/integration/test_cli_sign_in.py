@@ -20,10 +20,10 @@ from api.cli.commands import kustos
 from api.cli.signed_in import EARLY_S, SignedIn
 from api.sign_in.oidc import Client, Device
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
-from tests.integration.conftest import ROOT
 from tests.integration.test_page_sign_in import Site, site_of
 from tests.keycloak_browser import browser, sign_in
 from tests.keycloak_realm import KeycloakRealm
+from tests.security.watched import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from api.admission.local_operator import LocalOperator
 from api.cli.ingesting import INTERRUPTED
 from rag.bootstrap import open_records
 from rag.settings import Settings
-from tests.integration.conftest import MODEL, NO_MODEL, ROOT, CommandLine
+from tests.integration.conftest import MODEL, NO_MODEL, CommandLine
+from tests.security.watched import ROOT
 
 DOCUMENTS = 250
 PATIENCE_S = 120.0

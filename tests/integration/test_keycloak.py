@@ -29,9 +29,10 @@ from api.sign_in.oidc import Tokens
 from api.tokens.auth import Identity
 from rag.access import principals
 from rag.errors import NotAuthenticated
-from tests.integration.conftest import MODEL, NO_MODEL, ROOT, CommandLine
+from tests.integration.conftest import MODEL, NO_MODEL, CommandLine
 from tests.keycloak_browser import browser, sign_in
 from tests.keycloak_realm import CLIENTS, QUALIFIER, KeycloakRealm
+from tests.security.watched import ROOT
 from tests.services.keycloak import VERSION
 
 ACCESS = """

@@ -201,7 +201,7 @@ def test_rc_09_the_command_takes_everything_away_and_each_time_the_first_request
     realm: KeycloakRealm, tmp_path: Path
 ) -> None:
     command_line, server, before = CommandLine(tmp_path / "home"), realm.server, trials(realm)
-    ran = command_line.run(
+    ran = command_line.run_alone(
         "eval", "revocation", "--times", "2", "--freshness", "0", "--json", "--keycloak", server.url,
         KEYCLOAK_ADMIN_PASSWORD=server.password,
     )  # fmt: skip

@@ -7,21 +7,16 @@ had), and the kernel's own count of packets without a route in a network namespa
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.security import sentinel
+from tests.once import folder_of_the_run
+from tests.security.watched import ROOT, TIMEOUT_S, Run, run, run_of_the_demo
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / ".kustos-models" / "multilingual-e5-small" / ".complete"
-DEMO = [sys.executable, "-c", "from api.cli import main; main()", "demo", "--once"]
-DEMO_TIMEOUT_S = 300
 NO_NAMESPACE = "no network namespace can be made here (unshare --net); run as root, or allow user namespaces"
 BY_AUDIT_HOOK = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
 BY_NAME = "import socket; socket.getaddrinfo('example.org', 443)"
@@ -51,51 +46,11 @@ sys.exit(repr([each for each in opened if each[0] not in harmless and "'::1'" no
 """Imports the module named first before all others. urllib3 asks by a bind to ::1 whether there is IPv6."""
 
 
-@cache
-def namespace() -> tuple[str, ...] | None:
-    """The command that runs another without network; None where there is none."""
-    for flags in (("--net",), ("--user", "--map-root-user", "--net")):
-        command = ("unshare", *flags)
-        if (
-            shutil.which("unshare")
-            and not subprocess.run([*command, "true"], capture_output=True, check=False).returncode
-        ):
-            return command
-    return None
-
-
-@dataclass(frozen=True)
-class Run:
-    status: int
-    out: str
-    err: str
-    tried: str
-    no_routes: int | None
-
-
-def run(folder: Path, command: list[str]) -> Run:
-    """The command without network if that can be had, and watched in any case; in a home of its own."""
-    folder.mkdir()
-    shutil.copy(Path(sentinel.__file__), folder / "sitecustomize.py")
-    log, counts = folder / "tried", folder / "counts"
-    log.touch()
-    env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    env |= {"PYTHONPATH": str(folder), sentinel.LOG: str(log), "KUSTOS_HOME": str(folder / "home")}
-    outer = namespace()
-    if outer:
-        command = [*outer, sys.executable, "-m", "tests.security.without_route", str(counts), *command]
-    done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S, check=False
-    )
-    counted = int(counts.read_text()) if counts.exists() else None
-    return Run(done.returncode, done.stdout, done.stderr, log.read_text(), counted)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     if not MODEL.exists():
         pytest.skip("the bundled model is not here; fetch it with: make setup")
-    return run(tmp_path_factory.mktemp("egress") / "demo", DEMO)
+    return run_of_the_demo(folder_of_the_run(tmp_path_factory))
 
 
 def test_o6_the_whole_demo_answers_without_any_network(demo: Run) -> None:
@@ -158,5 +113,5 @@ def test_o6_embedding_leaves_no_trace_of_telemetry_on_the_disk(tmp_path: Path) -
     env = {**os.environ, "HOME": str(tmp_path / "home")}
     env.pop("XDG_CACHE_HOME", None)
     embed = "import rag.models.embedding, onnxruntime; onnxruntime.SessionOptions()"
-    subprocess.run([sys.executable, "-c", embed], cwd=ROOT, env=env, check=True, timeout=DEMO_TIMEOUT_S)
+    subprocess.run([sys.executable, "-c", embed], cwd=ROOT, env=env, check=True, timeout=TIMEOUT_S)
     assert list((tmp_path / "home").rglob("*")) == []
