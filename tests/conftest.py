@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+from tests.once import folder_of_the_run, shared
 from tests.services import keycloak
 from tests.services.cache import Missing
 
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
 OFFLINE_SUITES = ("unit", "contract")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 << 30
 
 hypothesis.settings.register_profile("kustos", print_blob=True, deadline=None)
 hypothesis.settings.load_profile("kustos")
@@ -65,6 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "loopback: the test may talk to 127.0.0.1, to a server that it starts itself")
     if config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -84,15 +93,22 @@ def _offline(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def realm() -> Iterator[KeycloakRealm]:
-    """The realm of deploy/keycloak on a real Keycloak: the one that the environment names, else one of the session's own."""
-    from tests.keycloak_realm import REALM_FILE, REALM_NAME, KeycloakRealm, imported  # others need no vendor library
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakRealm]:
+    """The realm of deploy/keycloak, under a name of its own, on a real Keycloak: the one that the environment names, else one of the run's own."""
+    from tests.keycloak_realm import imported  # others need no vendor library
+
+    with _keycloak(folder_of_the_run(tmp_path_factory)) as server, imported(server) as found:
+        yield found
+
+
+@contextmanager
+def _keycloak(folder: Path) -> Iterator[keycloak.Server]:
+    from tests.keycloak_realm import REALM_FILE
 
     given = os.environ.get("KUSTOS_TEST_KEYCLOAK_URL")
     if given:
         password = os.environ["KUSTOS_TEST_KEYCLOAK_PASSWORD"]
-        with imported(keycloak.Server(given.rstrip("/"), keycloak.ADMINISTRATOR, password)) as found:
-            yield found
+        yield keycloak.Server(given.rstrip("/"), keycloak.ADMINISTRATOR, password)
         return
     try:
         keycloak.installed()
@@ -100,5 +116,11 @@ def realm() -> Iterator[KeycloakRealm]:
         if os.environ.get("KUSTOS_TEST_SERVICES") == "required":
             pytest.fail(f"these tests may not be skipped here. {error}")
         pytest.skip(str(error))
-    with keycloak.running([REALM_FILE]) as server:
-        yield KeycloakRealm(server, REALM_NAME)
+
+    @contextmanager
+    def start() -> Iterator[dict[str, str]]:
+        with keycloak.running([REALM_FILE]) as server:
+            yield asdict(server)
+
+    with shared(folder / "keycloak.json", start) as told:
+        yield keycloak.Server(**told)
