@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any, cast
+from typing import cast
 
 from ingest.pipeline import Ingestion
 from ingest.reading import DocumentReader
@@ -91,7 +91,7 @@ class Company:
         self._index = EdgeIndex.open(home / "index", WordEmbedder.profile)
         self._directory = CatalogDirectory(self._catalog)
         reader, widening = CatalogReader(self._catalog), Directory(self._directory)
-        self._gate = Gate(self._index.reader, reader, widening, cast(Any, NoAudit()))
+        self._gate = Gate(self._index.reader, reader, widening, NoAudit())
         self._explainer = Explainer(reader, widening, self._directory, reader)
         self._retrieval = Retrieval(self._gate, WordEmbedder(), WordEncoder(), GermanOrEnglish(), covers=lambda _: True)
         for tenant in self.tenants:

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any, cast
 
 from qdrant_client import QdrantClient
 
@@ -40,9 +39,8 @@ from rag.stores.catalog_reading import CatalogReader
 from rag.stores.catalog_writing import CatalogWriter
 from rag.stores.edge import EdgeIndex
 from rag.stores.qdrant import QdrantIndex
-from tests.fakes import GermanOrEnglish, WordEmbedder, WordEncoder
+from tests.fakes import GermanOrEnglish, NoAudit, WordEmbedder, WordEncoder
 from tests.memory_source import SOURCE, MemorySource, chunker_by_line, parse_lines
-from tests.security.random_access import NoAudit
 
 TENANTS = ("north", "south")
 REALM, DOCUMENTS = "company", 24
@@ -71,7 +69,7 @@ class Street:
         self._catalog = Catalog.open(sqlite_url(home / "catalog.db"))
         self._index = index
         directory, reader = CatalogDirectory(self._catalog), CatalogReader(self._catalog)
-        self.gate = Gate(index.reader, reader, Directory(directory), cast(Any, NoAudit()))
+        self.gate = Gate(index.reader, reader, Directory(directory), NoAudit())
         self._retrieval = Retrieval(self.gate, WordEmbedder(), WordEncoder(), GermanOrEnglish(), covers=lambda _: True)
         for tenant in TENANTS:
             directory.replace(tenant, "realm", [(PEOPLE[0], GROUPS[1]), (GROUPS[1], GROUPS[0])])

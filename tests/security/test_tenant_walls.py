@@ -25,12 +25,13 @@ from api.tenants import _is_page
 from rag.access.scope import AccessScope
 from rag.documents import Question
 from rag.errors import StoreUnavailable
+from tests.effort import times
 from tests.fakes import WordEmbedder
 from tests.houses import NAMES, STAFF, House, Street, street
 from tests.security import tenant_walls
 from tests.security.tenant_walls import CrossHit, walked
 
-QUERIES = int(os.environ.get("KUSTOS_TEST_CHECKS", "10000")) // 10
+QUERIES = times(1_000)
 SEED = int(os.environ.get("KUSTOS_TEST_SEED") or SystemRandom().randrange(2**32))
 ASK = {"query": "hotel"}
 REQUESTS = 1_000
