@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -68,8 +68,16 @@ class World:
     library: Library
     client: TestClient
     cookie: str
+    keys: dict[object, str] = field(default_factory=dict)
 
     def key(self, *scopes: KeyScope, of: str = SYNC, tenant: str = TENANT, **changes: object) -> str:
+        """A key that is made once, because nobody may have many."""
+        kind = (scopes, of, tenant, *changes)
+        if kind not in self.keys:
+            self.keys[kind] = self._made(*scopes, of=of, tenant=tenant, **changes)
+        return self.keys[kind]
+
+    def _made(self, *scopes: KeyScope, of: str, tenant: str, **changes: object) -> str:
         made, now = mint(), datetime.now(UTC)
         ends = now + timedelta(days=1)
         kept = ApiKey(made.id, tenant, of, "", frozenset(scopes), digest(made.text), now, "op", ends)
