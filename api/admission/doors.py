@@ -146,9 +146,9 @@ class Doors:
             self.refusals.count(token.text)
             self.limits.give_back(token.subject, apart=apart)
 
-        refuse_elsewhere(request)
         self.refusals.check(token.text)
         self._count(request, token.subject, apart=apart)
+        refuse_elsewhere(request)
         unconfirmed = ask()
         unconfirmed.when_refused(refused)
         return unconfirmed

@@ -17,9 +17,9 @@ def served(app: ASGIApp) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def served_at(make: Callable[[str], ASGIApp]) -> Iterator[str]:
+def served_at(make: Callable[[str], ASGIApp], port: int = 0) -> Iterator[str]:
     """As `served`, for an app that has to know its address when it is made."""
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", port) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         running = server(make(url))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
