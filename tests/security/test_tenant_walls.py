@@ -245,7 +245,7 @@ def test_mt_07_threads_that_one_tenant_holds_are_his_own(tmp_path) -> None:
 
         def hang() -> list[str]:
             hanging.release()
-            released.wait(60)
+            released.wait(120)
             return models()
 
         object.__setattr__(north.kustos.answerers, "names", hang)
@@ -256,8 +256,10 @@ def test_mt_07_threads_that_one_tenant_holds_are_his_own(tmp_path) -> None:
                 ours, theirs = ({"Authorization": f"Bearer {each.token()}"} for each in (north, south))
                 waiting = [asyncio.create_task(client.get("/v1/models", headers=ours)) for _ in range(60)]
                 await asyncio.get_running_loop().run_in_executor(None, lambda: [hanging.acquire() for _ in range(40)])
-                reply = await client.post("/v1/search", json=ASK, headers=theirs)
-                released.set()
+                try:
+                    reply = await asyncio.wait_for(client.post("/v1/search", json=ASK, headers=theirs), 30)
+                finally:
+                    released.set()
                 assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
                 return reply.status_code
 
