@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from api.access_table import Duty, Row, row_of
 from api.admission.keys import ApiKeys
-from api.admission.limits import Failures, Refusals, RequestLimits
+from api.admission.limits import Failures, OverLimit, Refusals, RequestLimits
 from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
 from api.sign_in.page_guard import SESSION_COOKIE, check_own_page, cookie
@@ -157,7 +157,11 @@ class Doors:
         """Counts the request. A route that does the work of several counts the others by `request.state.count`."""
 
         def count(further: int = 0) -> None:
-            request.state.headers = self.limits.take(subject, key_id, apart=apart, further=further)
+            try:
+                request.state.headers = self.limits.take(subject, key_id, apart=apart, further=further)
+            except OverLimit as error:
+                request.state.headers = error.headers
+                raise
 
         request.state.count = count
         count()

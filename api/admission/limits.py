@@ -30,6 +30,14 @@ REFUSALS_OF_A_TOKEN = 10
 MOST_NAMES = 10_000
 
 
+class OverLimit(TooManyRequests):
+    """Somebody has asked too often. `headers` tell what is left of the limit that says so."""
+
+    def __init__(self, level: Level) -> None:
+        super().__init__(_sentence(level), level.next_s)
+        self.headers = _headers((level,))
+
+
 class RequestLimits:
     """The limits of people and keys. A size of 0 is no limit."""
 
@@ -50,7 +58,7 @@ class RequestLimits:
 
         Raises:
             BadInput: it is more than the limits ever allow at once.
-            TooManyRequests: too little is left.
+            OverLimit: too little is left.
             StoreUnavailable: the catalog does not answer.
         """
         wanted = [self._of_subject(subject, apart)]
@@ -65,7 +73,7 @@ class RequestLimits:
             )
         taken = self._limits.take(buckets, further or 1)
         if taken.refused is not None:
-            raise TooManyRequests(_sentence(taken.refused), taken.refused.next_s)
+            raise OverLimit(taken.refused)
         return _headers(taken.levels)
 
     def give_back(self, subject: str, *, apart: bool = False) -> None:

@@ -169,6 +169,8 @@ def test_a_key_has_a_limit_of_its_own_and_its_subject_one_over_all_keys(client, 
     refused = documents(client, second)
     assert 1 <= int(refused.headers["retry-after"]) <= 10
     assert refused.json()["error"]["code"] == "rate_limited"
+    assert refused.headers["ratelimit-policy"] == '"subject";q=6;w=60'
+    assert refused.headers["ratelimit"].startswith('"subject";r=0;t=')
 
 
 def test_sa_06_another_token_address_or_header_is_no_way_round(client, library) -> None:
