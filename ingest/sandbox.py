@@ -269,7 +269,7 @@ class ParserPool:
             if self._watching:
                 return
             try:
-                Thread(target=self._watch, name="parser-watch", daemon=True).start()
+                Thread(target=copy_context().run, args=(self._watch,), name="parser-watch", daemon=True).start()
             except RuntimeError as error:
                 raise Unavailable("no thread can be started to watch parser processes") from error
             self._watching = True

@@ -73,7 +73,7 @@ def read_tenants(base: Settings) -> Mapping[str, Settings]:
         Misconfigured: the file cannot be read or others can, or what it says is wrong, or two tenants would meet.
     """
     for name in OWN:
-        if getattr(base, name) != getattr(Settings(), name):
+        if getattr(base, name) not in ("", getattr(Settings(), name)):
             raise Misconfigured(
                 f"{PREFIX}{name.upper()} is of one tenant; beside KUSTOS_TENANTS it stands in {base.tenants}, as "
                 f"{name} under the tenant's name, or, as public_name, comes of its page_url"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ from api.tokens.discovery import Provider
 from rag.access.api_keys import PREFIX
 from rag.access.scope import Caller
 from rag.errors import BadInput, NotAllowed, NotAuthenticated
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 KEY_HEADER = "x-api-key"
@@ -247,6 +250,7 @@ def refuse_elsewhere(request: Request) -> None:
         NotAllowed: `api.tenants` has found that the request came to the page's host of another tenant.
     """
     if getattr(request.state, "elsewhere", False):
+        log.warning("request %s has a valid proof of this tenant and came to another's host", request.state.request_id)
         raise NotAllowed("this token or key is for another address of this service than the one that it was sent to")
 
 
