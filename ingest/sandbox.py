@@ -16,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from contextvars import copy_context
 from functools import cached_property
 from threading import Condition, Thread
 from time import monotonic, sleep
