@@ -10,6 +10,8 @@ from typing import Any
 
 from ingest.pipeline import Ingestion, SyncReport
 from ingest.reading import DocumentReader
+from rag.access.acl import Acl
+from rag.access.principals import Principal, group, user
 from rag.documents import IndexPoint, document_id
 from rag.errors import KustosError, ModelUnavailable
 from rag.ports import OnProgress, Stored, Vectors
@@ -22,6 +24,9 @@ from tests.fakes import GermanOrEnglish, MemoryIndex, WordEmbedder, WordEncoder
 from tests.memory_source import SOURCE, MemorySource, Watched, chunker_by_line, parse_lines
 
 TENANT = "main"
+ANN, BOB = user("acme", "ann"), user("acme", "bob")
+STAFF = group("acme", "/staff")
+FOR_ANN, FOR_BOB, FOR_BOTH = Acl.of({ANN}), Acl.of({BOB}), Acl.of({ANN, BOB})
 
 
 class CountingEmbedder(WordEmbedder):
@@ -121,3 +126,8 @@ class World:
     def rights_in_the_index(self, name: str) -> set[tuple[str, ...]]:
         wanted = document_id(TENANT, SOURCE, name)
         return {each.allow for each in self.index.stored.values() if each.document_id == wanted}
+
+
+def texts(*allowed: Principal) -> set[tuple[str, ...]]:
+    """What `World.rights_in_the_index` gives where these are allowed."""
+    return {tuple(sorted(allowed))}

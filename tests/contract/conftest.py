@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from rag.stores.catalog import Catalog, sqlite_url
+from rag.stores.catalog_audit import CatalogAudit
+from rag.stores.catalog_audit_trail import AuditTrail
+from tests.audits import (
+    NOW_S,
+    open_audit,
+    open_trail,
+)
 from tests.servers import NO_POSTGRES, postgres, postgres_binaries
 
 
@@ -44,3 +52,18 @@ def catalog(catalog_url: str) -> Iterator[Catalog]:
     opened = Catalog.open(catalog_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def log(catalog: Catalog, home: Path) -> CatalogAudit:
+    return open_audit(catalog, home, clock=lambda: NOW_S)
+
+
+@pytest.fixture
+def trail(catalog: Catalog, home: Path) -> AuditTrail:
+    return open_trail(catalog, home)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -15,54 +13,33 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from rag.access.audit import Act, Action, AuditRecord, Deed, Outcome, Purpose, Released
-from rag.access.audit_chain import DAY_MS, Entry, Mark, Seal, Verdict
-from rag.errors import BadInput, Misconfigured, NotAllowed, StoreUnavailable
+from rag.access.audit import Act, Released
+from rag.access.audit_chain import Seal
+from rag.errors import Misconfigured, StoreUnavailable
 from rag.ports import AuditLog
 from rag.stores import catalog_audit_trail
 from rag.stores.audit_notes import Notes, load_secret
 from rag.stores.catalog import Catalog, sqlite_url
-from rag.stores.catalog_audit import CatalogAudit, KeepText
-from rag.stores.catalog_audit_keeping import AuditKeeping, By
-from rag.stores.catalog_audit_trail import AuditTrail, Seen
-from rag.stores.catalog_schema import audit, audit_people, audit_texts
-from tests.audits import SEAL, TENANT, open_audit, open_trail
+from rag.stores.catalog_audit import KeepText
+from rag.stores.catalog_audit_trail import Seen
+from rag.stores.catalog_schema import audit_people, audit_texts
+from tests.audits import (
+    ANN,
+    BOB,
+    DOCUMENT,
+    FINDING,
+    NOW_S,
+    OTHER,
+    TENANT,
+    decision,
+    deed,
+    open_audit,
+    open_trail,
+    some,
+)
 from tests.fakes import MemoryAudit
-
-ANN, BOB = "kc:r:user:ann", "kc:r:user:bob"
-DOCUMENT, OTHER = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
-NOW_S = 1_790_000_000.0
-DAYS_OF_RECORDS = 5
-FINDING = Released(DOCUMENT, "v1", ("c1", "c2"))
-
-
-def decision(subject: str = ANN, *released: Released, question: str | None = "who?", **more: object) -> AuditRecord:
-    outcome = Outcome.RELEASED if released else Outcome.NOTHING
-    purpose = Purpose(Action.SEARCH, "request", question, "model")
-    return replace(AuditRecord(TENANT, subject, "rights", purpose, outcome, released), **more)
-
-
-def deed(**more: object) -> Deed:
-    return replace(Deed(TENANT, "sys:local-operator", Act.INGEST, "request", "share", detail={"files": 3}), **more)
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def log(catalog: Catalog, home: Path) -> CatalogAudit:
-    return open_audit(catalog, home, clock=lambda: NOW_S)
-
-
-@pytest.fixture
-def trail(catalog: Catalog, home: Path) -> AuditTrail:
-    return open_trail(catalog, home)
 
 
 @pytest.fixture(params=["memory", "catalog"])
@@ -70,11 +47,6 @@ def any_log(request, home) -> AuditLog:
     if request.param == "memory":
         return MemoryAudit()
     return open_audit(Catalog.open(sqlite_url(home.parent / "c.db")), home)
-
-
-def some(log: AuditLog, number: int = 6) -> None:
-    for each in range(number):
-        log.record(decision(ANN if each % 2 else BOB, FINDING, question=f"question {each}") if each % 3 else deed())
 
 
 # What a port has to do
@@ -233,178 +205,6 @@ def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
     assert trail.who_saw("%") == trail.what_saw("kc:r:user:nobody") == Seen([])
 
 
-# Tampering: whatever somebody does who can write in the database and nowhere else
-
-
-def sql(statement: str) -> Callable[[Catalog], None]:
-    def run(catalog: Catalog) -> None:
-        with catalog.writing() as connection:
-            connection.execute(text(statement))
-
-    return run
-
-
-COLUMNS = {
-    "tenant": "'other'",
-    "number": "number + 100",
-    "at_ms": "at_ms + 1",
-    "person": "'somebody'",
-    "action": "'list'",
-    "outcome": "'nothing'",
-    "about": "'x'",
-    "concerning": "'x'",
-    "principals_hash": "'0'",
-    "question_hash": "NULL",
-    "text_hash": "'0'",
-    "released": "'[]'",
-    "stale_index": "7",
-    "model": "NULL",
-    "grants": "'[1]'",
-    "detail": "'{\"a\": 1}'",
-    "request_id": "''",
-    "mac": "'" + "0" * 64 + "'",
-}
-FORGED = "INSERT INTO audit SELECT {columns} FROM audit WHERE number = 5"
-SWAP = """
-    UPDATE audit SET person = (SELECT person FROM audit AS o WHERE o.number = 11 - audit.number),
-        action = (SELECT action FROM audit AS o WHERE o.number = 11 - audit.number),
-        mac = (SELECT mac FROM audit AS o WHERE o.number = 11 - audit.number) WHERE number IN (5, 6)"""
-
-
-def inserted(number: str) -> str:
-    return FORGED.format(columns=", ".join(number if name == "number" else name for name in COLUMNS))
-
-
-TAMPERING = {
-    **{f"change {name}": (sql(f"UPDATE audit SET {name} = {value} WHERE number = 5"), 5) for name, value in COLUMNS.items()},
-    "delete one": (sql("DELETE FROM audit WHERE number = 5"), 5),
-    "delete the first": (sql("DELETE FROM audit WHERE number = 1"), 1),
-    "delete and close the gap": (
-        lambda catalog: [sql(each)(catalog) for each in (
-            "DELETE FROM audit WHERE number = 5", "UPDATE audit SET number = number - 1 WHERE number = 6"
-        )],
-        5,
-    ),
-    "cut off the end": (sql("DELETE FROM audit WHERE number > 4"), 5),
-    "cut off the last": (sql("DELETE FROM audit WHERE number = 9"), 9),
-    "remove everything": (sql("DELETE FROM audit"), 1),
-    "append": (sql(inserted("10")), 10),
-    "insert before the first": (sql(inserted("0")), 0),
-    "swap": (sql(SWAP), 5),
-    "say that the beginning was removed": (
-        lambda catalog: [sql(each)(catalog) for each in (
-            "UPDATE audit_chains SET cut_number = 4, cut_mac = (SELECT mac FROM audit WHERE number = 4), "
-            "cut_proof = '" + "0" * 64 + "'",
-            "DELETE FROM audit WHERE number <= 4",
-        )],
-        0,
-    ),
-    "forget that there is a chain": (
-        lambda catalog: [sql(f"DELETE FROM {each}")(catalog) for each in ("audit", "audit_chains", "audit_people")], 1
-    ),
-}  # fmt: skip
-
-
-def test_every_column_is_tampered_with() -> None:
-    assert tuple(COLUMNS) == Entry.__slots__ == tuple(column.name for column in audit.columns)
-
-
-@pytest.mark.parametrize("tampering", TAMPERING)
-def test_sc_18_whatever_is_changed_in_the_database_is_found_and_the_first_record_named(
-    catalog, log, trail, tampering
-) -> None:
-    some(log, 9)
-    untouched = trail.verify()
-    assert (untouched.intact, untouched.records, untouched.head.number) == (True, 9, 9)
-    change, first = TAMPERING[tampering]
-    change(catalog)
-    assert min(each.number for each in trail.verify().faults) == first
-
-
-def test_a_chain_put_back_from_a_backup_and_continued_keeps_its_gap(catalog, home, trail) -> None:
-    log = open_audit(catalog, home)
-    some(log, 6)
-    sql("DELETE FROM audit WHERE number > 3")(catalog)
-    assert [each.what for each in trail.verify().faults] == ["records 4 to 6 are missing at the end"]
-    some(open_audit(catalog, home), 2)  # as the service does when it is started again
-    assert [each.number for each in trail.entries()] == [1, 2, 3, 7, 8]
-    assert [each.what for each in trail.verify().faults] == ["records 4 to 6 are missing"]
-
-
-def test_a_running_service_notices_too_that_the_end_is_gone(catalog, log, trail) -> None:
-    some(log, 6)
-    sql("DELETE FROM audit WHERE number > 3")(catalog)
-    some(log, 1)
-    assert [each.what for each in trail.verify().faults] == ["records 4 to 6 are missing"]
-
-
-def test_who_has_lost_the_note_can_bring_a_mark_that_was_kept_elsewhere(catalog, log, trail, home) -> None:
-    some(log, 6)
-    kept = trail.head()
-    (home / "audit" / "main.head").unlink()
-    sql("DELETE FROM audit WHERE number > 3")(catalog)
-    fresh = open_trail(catalog, home)
-    assert fresh.verify().intact
-    assert [each.number for each in fresh.verify(kept).faults] == [4]
-    assert [each.number for each in fresh.verify(Mark(2, "0" * 64)).faults] == [2]
-
-
-def test_another_key_fits_nowhere_and_adds_nothing(catalog, log, home) -> None:
-    some(log, 2)
-    other = Seal(b"another key that has 32 letters..")
-    assert [each.number for each in AuditTrail(catalog, other, Notes(home), TENANT).verify().faults] == [1, 2, 2]
-    with pytest.raises(Misconfigured, match="KUSTOS_AUDIT_KEY"):
-        CatalogAudit(catalog, other, Notes(home)).record(decision())
-    with pytest.raises(Misconfigured, match="KUSTOS_AUDIT_KEY"):
-        CatalogAudit(catalog, other, Notes(home)).check_key(TENANT)
-
-
-VALUES = st.one_of(st.none(), st.integers(-(2**31), 2**31), st.text(max_size=8), st.binary(max_size=8))
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory) -> Path:
-    """A catalog without anything, to be copied."""
-    folder = tmp_path_factory.mktemp("empty")
-    Catalog.open(sqlite_url(folder / "c.db")).close()
-    return folder
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_any_tampering_at_all_is_found(tmp_path_factory, empty, data) -> None:
-    """Straight through SQLite, which takes any value in any column."""
-    folder = tmp_path_factory.mktemp("tampered")
-    shutil.copy(empty / "c.db", folder)
-    with closing(Catalog.open(sqlite_url(folder / "c.db"))) as catalog:
-        some(open_audit(catalog, folder), data.draw(st.integers(1, 6)))
-        with closing(sqlite3.connect(folder / "c.db")) as raw:
-            before = raw.execute("SELECT * FROM audit ORDER BY number").fetchall()
-            for _ in range(data.draw(st.integers(1, 3))):
-                _tamper(raw, data)
-            after = raw.execute("SELECT * FROM audit ORDER BY number").fetchall()
-            raw.commit()
-        assert open_trail(catalog, folder).verify().intact is (_types(before) == _types(after))
-
-
-def _tamper(raw: sqlite3.Connection, data: st.DataObject) -> None:
-    number = data.draw(st.integers(1, 7))
-    match data.draw(st.sampled_from(["change", "delete", "copy"])):
-        case "change":
-            column = data.draw(st.sampled_from(sorted(COLUMNS)))
-            raw.execute(f"UPDATE OR IGNORE audit SET {column} = ? WHERE number = ?", (data.draw(VALUES), number))
-        case "delete":
-            raw.execute("DELETE FROM audit WHERE number = ?", (number,))
-        case "copy":
-            to = data.draw(st.integers(-1, 9))
-            columns = ", ".join(str(to) if name == "number" else name for name in COLUMNS)
-            raw.execute(f"INSERT OR IGNORE INTO audit SELECT {columns} FROM audit WHERE number = ?", (number,))
-
-
-def _types(rows: list[tuple[object, ...]]) -> list[list[tuple[type, object]]]:
-    return [[(type(each), each) for each in row] for row in rows]
-
-
 # Several writers, crashes, faults
 
 
@@ -545,136 +345,3 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
 def test_tv_25_a_key_that_can_be_guessed_is_refused(tmp_path) -> None:
     with pytest.raises(Misconfigured, match="KUSTOS_AUDIT_KEY"):
         load_secret(tmp_path, "changeme")
-
-
-# What may no longer be kept
-
-
-@pytest.fixture
-def keeping(catalog: Catalog, home: Path, trail: AuditTrail) -> AuditKeeping:
-    log = open_audit(catalog, home, clock=lambda: NOW_S + 86_400 * 5)
-    return AuditKeeping(
-        catalog, SEAL, log, trail, TENANT, least_days=30, clock=lambda: NOW_S + 86_400 * (30 + DAYS_OF_RECORDS)
-    )
-
-
-BY = By("kc:r:user:auditor", "request")
-
-
-def test_nobody_removes_by_hand_what_is_young(catalog, home, trail, keeping) -> None:
-    """An auditor could otherwise remove what he has just looked at."""
-    days_of_records(catalog, home)
-    with pytest.raises(BadInput, match="KUSTOS_AUDIT_PRUNE_DAYS"):
-        keeping.prune(day_ms(DAYS_OF_RECORDS) + 1, BY)
-    assert [each.number for each in trail.entries()] == [1, 2, 3, 4, 5]
-    assert keeping.prune(day_ms(DAYS_OF_RECORDS), BY) == 4
-    assert keeping.expire(day_ms(DAYS_OF_RECORDS) + DAY_MS * 30, names_days=0, records_days=1) == 1, "the settings may"
-
-
-@pytest.mark.parametrize("named", ["kc:r:user:auditor", "auditor", "AUDITOR"])
-def test_nobody_has_himself_forgotten(catalog, home, trail, keeping, named) -> None:
-    log = open_audit(catalog, home)
-    log.record(Deed(TENANT, BY.subject, Act.AUDIT_READ, "request"))
-    before = trail.names()
-    if catalog.is_sqlite or named != "AUDITOR":  # SQLite takes capitals for small letters here
-        with pytest.raises(NotAllowed, match="another auditor"):
-            keeping.forget(named, BY)
-    else:
-        assert keeping.forget(named, BY) == 0
-    assert set(before.values()) <= set(trail.names().values())
-    assert keeping.forget("auditor", By("kc:r:user:other", "request")) >= 1
-
-
-def days_of_records(catalog: Catalog, home: Path, number: int = DAYS_OF_RECORDS) -> None:
-    for day in range(number):
-        open_audit(catalog, home, clock=lambda day=day: NOW_S + 86_400 * day).record(decision(ANN, FINDING))
-
-
-def day_ms(number: int) -> int:
-    return int(NOW_S * 1000) + DAY_MS * number
-
-
-def test_what_is_pruned_is_gone_and_the_chain_begins_at_a_mark_of_ours(catalog, home, trail, keeping) -> None:
-    days_of_records(catalog, home)
-    assert keeping.prune(day_ms(3), BY) == 3
-    verdict = trail.verify()
-    assert (verdict.intact, verdict.begins_after, [each.number for each in trail.entries()]) == (True, 3, [4, 5, 6])
-    assert len(trail.names()) == 3
-    assert keeping.prune(day_ms(3), BY) == 0
-
-
-def test_the_last_record_stays_so_that_the_next_can_follow(catalog, home, trail, keeping) -> None:
-    days_of_records(catalog, home, 2)
-    assert keeping.prune(day_ms(DAYS_OF_RECORDS), BY) == 1
-    days_of_records(catalog, home, 1)
-    assert (trail.verify().intact, trail.verify().begins_after) == (True, 1)
-
-
-def test_a_pruning_that_broke_off_is_finished_by_the_next(catalog, home, trail, keeping, monkeypatch) -> None:
-    days_of_records(catalog, home)
-    monkeypatch.setattr(AuditKeeping, "_remove", lambda *_: 0)
-    keeping.prune(day_ms(3), BY)
-    monkeypatch.undo()
-    assert "are removed" in trail.verify().faults[0].what
-    assert keeping.prune(day_ms(3), BY) == 3
-    assert trail.verify().intact
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        "UPDATE audit_chains SET cut_number = 4, cut_mac = (SELECT mac FROM audit WHERE number = 4)",
-        "UPDATE audit_chains SET cut_number = 0, cut_proof = ''",
-        "DELETE FROM audit_chains",
-    ],
-)
-def test_a_mark_of_what_was_removed_cannot_be_moved(catalog, home, trail, keeping, forged) -> None:
-    days_of_records(catalog, home)
-    keeping.prune(day_ms(3), BY)
-    sql(forged)(catalog)
-    sql("DELETE FROM audit WHERE number <= 4")(catalog)
-    assert not trail.verify().intact
-
-
-def test_of_two_prunings_at_once_the_later_mark_stays(catalog, home, trail, keeping, monkeypatch) -> None:
-    days_of_records(catalog, home)
-    verify = AuditTrail.verify
-
-    def meanwhile(self: AuditTrail) -> Verdict:
-        monkeypatch.undo()
-        keeping.prune(day_ms(4), BY)  # another replica, a day's records ahead
-        return verify(self)
-
-    monkeypatch.setattr(AuditTrail, "verify", meanwhile)
-    keeping.prune(day_ms(3), BY)
-    verdict = trail.verify()
-    assert (verdict.intact, verdict.begins_after) == (True, 4)
-
-
-def test_pruning_does_not_hide_what_was_tampered_with(catalog, home, trail, keeping) -> None:
-    days_of_records(catalog, home)
-    sql("UPDATE audit SET person = 'somebody' WHERE number = 2")(catalog)
-    keeping.prune(day_ms(3), BY)
-    pruned = next(each for each in trail.entries() if each.action == Act.AUDIT_PRUNED)
-    assert json.loads(pruned.detail) == {"before_ms": day_ms(3), "faults": 1, "through": 3}
-
-
-def test_who_is_forgotten_has_no_name_and_no_text_any_more(catalog, home, trail, keeping) -> None:
-    log = open_audit(catalog, home, keep_text=KeepText.QUESTION)
-    for subject in (ANN, BOB):
-        log.record(decision(subject, FINDING))
-    assert keeping.forget("ann", BY) == 1
-    assert set(trail.names().values()) == {BOB, BY.subject}
-    with catalog.reading() as connection:
-        assert connection.execute(select(audit_texts.c.number)).scalars().all() == [2]
-    assert trail.verify().intact
-    log.record(decision(ANN, FINDING))
-    assert [each.times for each in trail.what_saw("ann").sights] == [1]
-
-
-def test_what_the_settings_promise_is_done_each_day(catalog, home, trail, keeping) -> None:
-    days_of_records(catalog, home)
-    assert keeping.expire(day_ms(5), names_days=2, records_days=0) == 0
-    assert len(trail.names()) == 2
-    assert keeping.expire(day_ms(5), names_days=2, records_days=3) == 2
-    assert (trail.verify().intact, trail.verify().begins_after) == (True, 2)
