@@ -244,6 +244,9 @@ class Past(Protocol):
     def memberships(self, principals: Set[Principal], at: datetime) -> Set[tuple[Principal, Principal]]:
         """The memberships of `principals` at that moment, of people too, as pairs of member and what holds it."""
 
+    def grants(self, person: Principal, at: datetime) -> Sequence[str]:
+        """Ids of the break-glass grants that the person held at that moment."""
+
 
 class AuditLog(Protocol):
     """Where decisions and deeds are recorded."""

@@ -23,7 +23,7 @@ class Explanation:
         acl_id: the governing place.
         origin: the source's entry that governs the document, for instance a sidecar file.
         problem: why that entry could not be read, if so.
-        grants: ids of the break-glass grants that are in force for the caller.
+        grants: ids of the break-glass grants that are, or then were, in force for the caller.
         as_of: the moment that it is about; None for now.
     """
 
@@ -118,6 +118,7 @@ class PastExplainer:
             document.acl_id,
             place.origin,
             place.problem,
+            grants=tuple(self._past.grants(Principal(caller.subject), at)),
             as_of=at,
         )
 

@@ -33,6 +33,8 @@ from rag.stores.catalog import Catalog
 from rag.stores.catalog_rows import acl
 from rag.stores.catalog_schema import acl_history, documents, membership_history, versions
 
+GRANT = "grant:"
+"""Origin of memberships that a break-glass grant gave, before its id."""
 IDS_A_STATEMENT = 5_000
 ROWS_A_TRANSACTION = 2_000
 """Questions wait no longer for the database than it takes to forget so many."""
@@ -81,7 +83,7 @@ def note_edges(
 
 def note_grant(connection: Connection, grant: Grant, since: datetime) -> None:
     """Notes what a break-glass grant adds to a person's own from now to the end of its time."""
-    about = {"tenant": grant.tenant, "origin": f"grant:{grant.id}", "member": grant.subject, "since": since}
+    about = {"tenant": grant.tenant, "origin": f"{GRANT}{grant.id}", "member": grant.subject, "since": since}
     until = since + timedelta(minutes=grant.minutes)
     connection.execute(
         insert(membership_history), [{**about, "container": each, "until": until} for each in grant.principals]
@@ -91,7 +93,7 @@ def note_grant(connection: Connection, grant: Grant, since: datetime) -> None:
 def note_end_of_grant(connection: Connection, grant: Grant, now: datetime) -> None:
     """Notes that a grant ended before its time."""
     history = membership_history.c
-    mine = (history.tenant == grant.tenant) & (history.origin == f"grant:{grant.id}") & (history.until > now)
+    mine = (history.tenant == grant.tenant) & (history.origin == f"{GRANT}{grant.id}") & (history.until > now)
     connection.execute(update(membership_history).where(mine).values(until=now))
 
 
@@ -134,6 +136,19 @@ class CatalogHistory:
         with self._catalog.reading() as connection:
             rows = connection.execute(held, self._catalog.among(ids=sorted(principals)))
             return {(Principal(member), Principal(container)) for member, container in rows}
+
+    def grants(self, person: Principal, at: datetime) -> list[str]:
+        """Ids of the break-glass grants that the person held at that moment."""
+        history = membership_history.c
+        held = select(history.origin).where(
+            history.tenant == self._tenant,
+            history.since <= at,
+            or_(history.until.is_(None), history.until > at),
+            history.member == person,
+            history.origin.startswith(GRANT),
+        )
+        with self._catalog.reading() as connection:
+            return sorted({origin.removeprefix(GRANT) for origin in connection.execute(held).scalars()})
 
     @staticmethod
     def now() -> datetime:

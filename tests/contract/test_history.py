@@ -184,6 +184,9 @@ def test_a_break_glass_grant_is_part_of_the_past_from_its_beginning_to_its_end(w
     revoked = world.now()
     decisions = [world.explain(ANN, "plan", at).decision.allowed for at in (proposed, confirmed, revoked)]
     assert decisions == [False, True, False]
+    named = [world.explain(ANN, "plan", at).grants for at in (proposed, confirmed, revoked)]
+    assert named == [(), (made.id,), ()]
+    assert world.explain(BOB, "plan", confirmed).grants == ()
     grants.confirm(
         grants.propose(ANN, [SALES], "an incident again", 60, by="olga", request_id="r").id, by="aud", request_id="r"
     )

@@ -81,6 +81,7 @@ TOLD = {
     "origin": "_access.yaml",
     "rights_since": "2026-04-01T08:00:00+00:00",
     "problem": None,
+    "grants": [],
 }
 
 
@@ -99,6 +100,12 @@ def test_an_explanation_of_a_refusal_says_whom_the_entry_allows_and_what_is_wron
     lines = in_lines(refused, "bob", past=True)
     assert lines[0] == "bob could not read file://share/plan.txt"
     assert lines[-2:] == ["  allows  kc:acme:group:/team", "  problem line 3 [2J"]
+
+
+def test_an_explanation_names_the_grant_that_is_or_was_in_force() -> None:
+    granted = {**TOLD, "grants": ["4f0e"]}
+    assert in_lines(granted, "ann", past=False)[-1] == "  grant   4f0e of break-glass is in force"
+    assert in_lines(granted, "ann", past=True)[-1] == "  grant   4f0e of break-glass was in force"
 
 
 def test_every_rule_has_its_words() -> None:
