@@ -30,8 +30,9 @@ run: setup  ## Read the sample company, answer two questions as three people, se
 	@find examples/company -perm /022 -exec chmod go-w {} +
 	@$(BIN)/kustos demo
 
+# Files go out in their order: sorted by number of tests, as is the default, the longest test of all would begin last.
 test: setup  ## All tests, as many at a time as there are processors
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 services: setup  ## Servers that some tests need and no Python package brings: Keycloak (needs Java 17 and Maven)
 	@$(BIN)/python -m tests.services

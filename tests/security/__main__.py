@@ -21,7 +21,8 @@ import pytest
 from tests.security.catalogue import Case, cases, faults, named
 
 BUILD = Path("build")
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+"""A file stays in one process, and files go out in their order: sorted by number of tests, the longest test would begin last."""
 
 
 class Executed:
