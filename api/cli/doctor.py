@@ -39,6 +39,7 @@ ANOTHER_ISSUER = (
     "KUSTOS_ISSUER={named} in place of {ours}. If people do reach it under the latter, set Keycloak's hostname to it: "
     "it names itself by the address that it is asked at, and Kustos asks {jwks}"
 )
+MEND = "compare KUSTOS_AUDIENCE and KUSTOS_CLIENTS with the realm (docs/keycloak.md)"
 PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
 
@@ -222,7 +223,7 @@ def _sign_in(settings: Settings) -> Iterator[Finding]:
     try:
         open_identity(settings, None).caller(token)
     except NotAuthenticated as error:
-        yield Finding("sign-in", "wrong", f"your own sign-in is not accepted: {error}")
+        yield Finding("sign-in", "wrong", f"your own sign-in is not accepted: {error}; {MEND}")
     else:
         yield Finding("sign-in", "good", "your own sign-in is accepted")
 

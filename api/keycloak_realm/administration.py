@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from keycloak import KeycloakAdmin, KeycloakError, KeycloakOpenIDConnection
 from keycloak.exceptions import HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_OK, KeycloakAuthenticationError, KeycloakGetError
@@ -412,6 +412,12 @@ def _text(found: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def _at(error: KeycloakError) -> str:
+    """Where Keycloak was looked for, if it was not even reached."""
+    url = urlsplit(getattr(getattr(error.__cause__, "request", None), "url", None) or "")
+    return f" at {url.scheme}://{url.netloc}" if url.netloc else ""
+
+
 def _if_there(read: Callable[[], _T]) -> _T | None:
     """What `read` returns; None where Keycloak knows nothing of the kind."""
     try:
@@ -434,7 +440,7 @@ def _asked(read: Callable[[], _T]) -> _T:
     except KeycloakError as error:
         if error.response_code == HTTP_FORBIDDEN:
             raise NotAllowed("the service client may not read this of the realm") from error
-        raise Unavailable(f"Keycloak cannot be asked: {error}") from error
+        raise Unavailable(f"Keycloak cannot be asked{_at(error)}: {error}") from error
     except (
         ValueError,
         KeyError,

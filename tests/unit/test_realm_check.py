@@ -325,7 +325,7 @@ def test_doctor_says_that_keycloak_does_not_answer(tmp_path: Path) -> None:
     certs = "http://127.0.0.1:9/realms/kustos/protocol/openid-connect/certs"  # nothing listens there (discard)
     (finding,) = realm_findings(tmp_path, None, jwks_url=certs, service_secret="s")
     assert finding.state == "wrong"
-    assert "Keycloak cannot be asked" in finding.detail
+    assert "Keycloak cannot be asked at http://127.0.0.1:9: " in finding.detail
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"clients": []}', "\udcff"])
