@@ -259,7 +259,7 @@ def documents(who: str | None, refused: bool, source: str | None, as_json: bool)
     columns = ("uri", "reason", "detail", "advice") if refused else ("id", "title", "source", "passages")
     what = "could not be read, or not whole" if refused else f"for {who or 'you'}"
     table = [[row[column] for column in columns] for row in rows]
-    print_table(f"{counted(len(rows), 'document')} {what}", columns, table, whole=("id",))
+    print_table(f"{counted(len(rows), 'document')} {what}", columns, table, whole=("id", "uri"))
 
 
 @kustos.command()
@@ -520,7 +520,8 @@ def models(as_json: bool) -> None:
         return
     columns = ("name", "kind", "runtime", "available", "languages", "licence", "fetch")
     shown = [row | {"available": "yes" if row["available"] else "no"} for row in rows]
-    print_table("Models", columns, [[row[column] for column in columns] for row in shown])
+    table = [[row[column] for column in columns] for row in shown]
+    print_table("Models", columns, table, whole=("name", "fetch"))
 
 
 @kustos.command()

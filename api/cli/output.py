@@ -25,7 +25,7 @@ from rag.errors import KustosError
 
 PIPED_WIDTH = 120
 READABLE = 12
-"""Columns of text are not made narrower than this beside those that are kept whole."""
+"""No column is made narrower than this, if what stands in it is not."""
 INTERRUPTED_STATUS = 130  # what shells report for a command that SIGINT ended
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=False)
@@ -52,7 +52,7 @@ def print_table(
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     needed = sum(width if name in whole else min(width, READABLE) for name, width in zip(columns, widths, strict=True))
-    if whole and needed + len(columns) * len(" | ") + 1 > out.width:
+    if needed + len(columns) * len(" | ") + 1 > out.width:
         _print_below_each_other(title, columns, cells)
         return
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)

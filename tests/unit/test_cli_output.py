@@ -33,7 +33,8 @@ def test_what_people_copy_stands_on_one_line_however_narrow_the_terminal(monkeyp
 
 def test_a_table_is_one_where_there_is_room_and_otherwise_rows_stand_below_each_other(monkeypatch, capsys) -> None:
     assert "│" in printed(monkeypatch, capsys, 100, whole=("id",))
-    assert "│" in printed(monkeypatch, capsys, 40)
+    assert "│" in printed(monkeypatch, capsys, 60)
+    assert "│" not in printed(monkeypatch, capsys, 40)
     below = printed(monkeypatch, capsys, 60, whole=("id",))
     assert f"id      {ID}\ntitle   Travel and subsistence policy\n" in below
     assert ROWS[0][2] in below
