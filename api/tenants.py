@@ -95,7 +95,8 @@ class Tenants:
                 _enter(self._by_issuer, issuer, each)
             if each.host:
                 _enter(self._by_host, each.host, each)
-        self._names = LOOPBACK_NAMES | self._by_host.keys() if is_loopback(base.host) else None
+        named = {base.public_name.lower()} if base.public_name else set()
+        self._names = LOOPBACK_NAMES | named | self._by_host.keys() if is_loopback(base.host) else None
         self._lookups = SlowWork("look-ups of API keys", LOOKUPS_AT_A_TIME, LOOKUP_THREADS)
         self._checks = SlowWork("looks at readiness", CHECKS_AT_A_TIME, 1)
         self._failures = Failures(base.failures_per_address)

@@ -26,7 +26,7 @@ FOLDER = "tenants"
 """Of the installation's home: one folder in it is the home of each tenant."""
 MAX_BYTES = 1_000_000
 SECRETS = ("page_secret", "service_secret", "audit_key")
-OWN = ("issuer", "jwks_url", "realm", "page_url", "public_name", *SECRETS)
+OWN = ("issuer", "jwks_url", "realm", "page_url", *SECRETS)
 """Of one tenant, or of none: the installation has no value for these that a tenant could fall back on."""
 GIVEN = (
     "issuer",
@@ -75,8 +75,8 @@ def read_tenants(base: Settings) -> Mapping[str, Settings]:
     for name in OWN:
         if getattr(base, name) not in ("", getattr(Settings(), name)):
             raise Misconfigured(
-                f"{PREFIX}{name.upper()} is of one tenant; beside KUSTOS_TENANTS it stands in {base.tenants}, as "
-                f"{name} under the tenant's name, or, as public_name, comes of its page_url"
+                f"{PREFIX}{name.upper()} is of one tenant; beside KUSTOS_TENANTS it stands in {base.tenants}, "
+                f"as {name} under the tenant's name"
             )
     path = Path(base.tenants)
     tables = _parsed(path)
@@ -118,7 +118,7 @@ def home_of(base: Settings, name: str) -> Path:
 
 def bare(base: Settings, name: str) -> Settings:
     """Settings of a tenant whom no table describes: where his documents are, and nobody who could ask for them."""
-    defaults = {each: getattr(Settings(), each) for each in OWN} | {"page_url": ""}
+    defaults = {each: getattr(Settings(), each) for each in OWN} | {"page_url": "", "public_name": ""}
     return replace(base, tenant=name, tenants="", home=home_of(base, name), **defaults)
 
 

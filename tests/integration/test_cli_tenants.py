@@ -101,6 +101,15 @@ def test_the_demo_is_for_no_tenant(installation) -> None:
     assert "does not run beside KUSTOS_ISSUER" in " ".join(ran.stderr.split())
 
 
+def test_doctor_looks_at_every_tenant_and_names_each(installation) -> None:
+    ran = installation.run("doctor", "--json")
+    assert ran.returncode == 1, "no Keycloak answers"
+    found = {each["check"]: each for each in json.loads(ran.stdout)["findings"]}
+    assert found["north: index"]["state"] == "good"
+    assert found["south: home"]["detail"].startswith("nothing has been taken in yet")
+    assert {found[f"{name}: identity"]["state"] for name in NAMES} == {"wrong"}
+
+
 def test_mt_05_serve_is_for_all_and_a_tenant_is_removed_when_it_has_stopped(installation) -> None:
     assert [each["state"] for each in installation.json("tenants", "list")["tenants"]] == ["ready", "new"]
     with installation.serving() as service:

@@ -24,7 +24,8 @@ from api.access_table import TABLE, Duty
 from api.tenants import _is_page
 from rag.access.scope import AccessScope
 from rag.documents import Question
-from rag.errors import StoreUnavailable
+from rag.errors import StoreUnavailable, Unavailable
+from rag.stores.catalog import sqlite_url
 from tests.effort import times
 from tests.fakes import WordEmbedder
 from tests.houses import NAMES, STAFF, House, Street, street
@@ -226,6 +227,15 @@ def test_mt_07_queues_are_each_tenants_own(tmp_path, queue) -> None:
     with street(tmp_path) as both:
         north, south = (getattr(each.app.state, queue) for each in both.houses)
         assert north is not south
+
+
+def test_mt_07_one_tenant_takes_documents_in_while_another_does(tmp_path) -> None:
+    with street(tmp_path, catalog_url=sqlite_url(tmp_path / "shared.db")) as both:
+        north, south = both.houses
+        with north.ingesting._alone(), south.ingesting._alone():
+            with pytest.raises(Unavailable, match="another sync is running"):
+                north.ingesting.forget("share")
+            assert [search(both, each).status_code for each in (north, south)] == [200, 200]
 
 
 def test_mt_07_a_tenant_whose_places_are_all_taken_is_refused_alone(tmp_path) -> None:

@@ -12,6 +12,7 @@ from api.tenants import Tenants
 from rag.access.api_keys import mint
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.settings import Settings
+from rag.stores.catalog import sqlite_url
 from tests.houses import House, Street, issuer_of, street
 from tests.library import segment
 
@@ -38,9 +39,11 @@ CLAIMS_OF_THE_REQUEST = {
 }
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    with street(tmp_path_factory.mktemp("street")) as found:
+@pytest.fixture(scope="module", params=["each has a catalog", "one catalog"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    home = tmp_path_factory.mktemp("street")
+    shared = {"catalog_url": sqlite_url(home / "shared.db")} if request.param == "one catalog" else {}
+    with street(home, base=Settings(failures_per_address=0, public_name="kustos.internal"), **shared) as found:
         yield found
 
 
@@ -66,17 +69,18 @@ def error(reply: httpx.Response) -> tuple[int, str]:
 @pytest.mark.parametrize("proof", PROOFS.values(), ids=PROOFS)
 def test_mt_01_and_mt_02_what_a_request_proves_says_whose_documents_it_gets(both, proof) -> None:
     for house in both.houses:
-        for host in (house.host, "127.0.0.1:8080", f"{house.host.upper()}:443", f"{house.host}."):
+        for host in (house.host, "127.0.0.1:8080", "kustos.internal", f"{house.host.upper()}:443", f"{house.host}."):
             reply = both.client(host).post("/v1/search", json=ASK, headers=proof(house))
             assert found(reply) == [f"The hotel of {house.name} is blue."]
 
 
 @pytest.mark.parametrize("proof", PROOFS.values(), ids=PROOFS)
-def test_mt_02_a_proof_of_one_at_the_host_of_another_is_403(both, north, proof) -> None:
+def test_mt_02_a_proof_of_one_at_the_host_of_another_is_403(both, north, proof, caplog) -> None:
     for host in ("south.example", "SOUTH.example:443", "south.example."):
         client, headers = both.client(host, **proof(north)), {"Host": host}
         assert error(client.post("/v1/search", json=ASK, headers=headers)) == (403, "not_allowed")
         assert error(client.get(f"/v1/documents/{north.document('plan')}", headers=headers)) == (403, "not_allowed")
+    assert "came to another's host" in caplog.text
 
 
 @pytest.mark.parametrize("name", CLAIMS_OF_THE_REQUEST)

@@ -199,4 +199,4 @@ def test_a_tenant_whom_no_table_describes_has_a_home_and_nobody(installation) ->
 
 def test_every_setting_of_a_table_is_a_setting() -> None:
     assert set(GIVEN) <= set(Settings.__slots__)
-    assert set(OWN) - {"public_name"} <= set(GIVEN)
+    assert set(OWN) <= set(GIVEN)
