@@ -8,7 +8,14 @@ from rag.access import ocsf
 from rag.access.audit import Act
 from rag.access.audit_chain import Entry
 
-TAKING_AWAY = {Act.SOURCE_FORGOTTEN, Act.GRANT_REVOKED, Act.KEY_REVOKED, Act.AUDIT_PRUNED, Act.PERSON_FORGOTTEN}
+TAKING_AWAY = {
+    Act.SOURCE_FORGOTTEN,
+    Act.GRANT_REVOKED,
+    Act.KEY_REVOKED,
+    Act.AUDIT_PRUNED,
+    Act.PERSON_FORGOTTEN,
+    Act.TENANT_REMOVED,
+}
 
 
 def entry(act: Act) -> Entry:
