@@ -104,7 +104,9 @@ class Memberships:
                 return set()
             began, whole = self._clock(), len(unknown) > MOST_SINGLY
             found = self._groups.groups() if whole else self._groups.upwards(each.id for each in unknown)
-            self._kept.set_groups(found, whole=whole)
+            tree = self._kept.tree()
+            if whole or not all(map(tree.agrees_with, found)):
+                self._kept.set_groups(found, whole=whole)
             lately = {each: at for each, at in self._read_at.items() if at > began - BEHIND}
             self._read_at = {**lately, **dict.fromkeys((each.id for each in found), began)}
         return {each.id for each in unknown} - {each.id for each in found}

@@ -190,6 +190,15 @@ def test_what_is_above_a_group_is_read_once_a_minute_where_nothing_follows_event
     assert world.realm.asked == ["groups of ann"]
 
 
+def test_what_is_found_as_it_is_known_is_not_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.realm.person("ann", world.realm.group("b", world.realm.group("a")))
+    world.catch_up()
+    world.now += BEHIND
+    monkeypatch.setattr(world.kept, "set_groups", None)
+    assert world.paths("ann") == {"/a", "/a/b"}
+    assert world.realm.asked[-1] == "upwards g2"
+
+
 def test_a_group_that_is_gone_when_it_is_looked_up_is_nobodys(world: World) -> None:
     top = world.realm.group("a")
     world.realm.person("ann", top)
