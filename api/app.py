@@ -34,7 +34,15 @@ from api.routes import (
     session,
 )
 from api.sign_in.sessions import Sessions
-from api.slow_work import ANSWERS_AT_A_TIME, EVALUATIONS_AT_A_TIME, PICTURES_AT_A_TIME, SlowWork
+from api.slow_work import (
+    ANSWERS_AT_A_TIME,
+    ANSWERS_OF_ONE,
+    EVALUATIONS_AT_A_TIME,
+    EVALUATIONS_OF_ONE,
+    PICTURES_AT_A_TIME,
+    PICTURES_OF_ONE,
+    SlowWork,
+)
 from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import check_demo, open_provider
@@ -111,9 +119,10 @@ def create_app(
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.explaining = Explaining(kustos.records, known)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)
-    app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME)
-    app.state.drawings = SlowWork("pictures", PICTURES_AT_A_TIME, max(1, processors() - 1))  # one parser is the sync's
-    app.state.evaluations = SlowWork("evaluations", EVALUATIONS_AT_A_TIME, 1)
+    app.state.answers = SlowWork("answers", ANSWERS_AT_A_TIME, ANSWERS_AT_A_TIME, ANSWERS_OF_ONE)
+    drawing = max(1, processors() - 1)  # one parser is the sync's
+    app.state.drawings = SlowWork("pictures", PICTURES_AT_A_TIME, drawing, PICTURES_OF_ONE)
+    app.state.evaluations = SlowWork("evaluations", EVALUATIONS_AT_A_TIME, 1, EVALUATIONS_OF_ONE)
     for router in (*ROUTERS, *PAGE_ROUTERS):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)

@@ -2,7 +2,8 @@
 
 Kustos keeps no copy of a document. So the source is read again, through the same connector, and only the very version
 that the catalog knows is drawn: a page that was changed meanwhile is never shown under rights that were decided for
-another one. Pictures of the same version are drawn once.
+another one. Pictures of the same version are drawn once for each person: how fast one comes would otherwise tell him what
+his colleagues have looked at.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ OpenSource = Callable[[str, Path], Connector]
 
 
 class PageImages:
-    """Draws pages. Decides nothing: it is given documents that the gate released, and knows no caller."""
+    """Draws pages. Decides nothing: it is given documents that the gate released to `viewer`."""
 
     def __init__(self, catalog: CatalogWriter, open_source: OpenSource, *, parse: Parse, render: Render) -> None:
         self._catalog = catalog
@@ -43,7 +44,7 @@ class PageImages:
         self._render = render
         self._pictures = _Pictures(KEPT_BYTES)
 
-    def png(self, document: Document, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
+    def png(self, viewer: str, document: Document, page: int, width: int, marked: Sequence[Box] = ()) -> bytes:
         """The page, `width` pixels wide, with `marked` places highlighted.
 
         Raises:
@@ -53,7 +54,7 @@ class PageImages:
         if not document.media_type.startswith(PAGED):
             raise NotFound(f"document {document.id!r} has no pages to look at")
         # Also of the document: a picture that is there already would tell of an equal document that one may not read.
-        key = (document.id, document.version, page, width, tuple(marked))
+        key = (viewer, document.id, document.version, page, width, tuple(marked))
         picture = self._pictures.get(key)
         if picture is None:
             picture = self._draw(document, page, width, marked)

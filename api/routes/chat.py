@@ -54,7 +54,7 @@ async def chat(
     asked = await in_thread(kustos.answering.understood, body.inquiry())
     caller = await unconfirmed.confirmed()
     answer = await in_thread(kustos.answering.answer, caller, asked, request_id)
-    pieces = answers.pieces(answer.pieces)
+    pieces = answers.pieces(answer.pieces, caller.subject)
     first = await anext(pieces, "")
     head = Head(f"chatcmpl-{request_id}", int(time.time()), answer.model)
     cite = partial(cited_now, kustos, unconfirmed, answer, request_id)

@@ -107,9 +107,9 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
             raise NotFound(f"passage {ordinal} of document {identifier!r} is {place}, so it is not marked on {wanted}")
         return about, chunk.boxes
 
-    with drawings.place():
+    with drawings.place(caller.subject):
         about, marked = await in_thread(released)
-        picture = await drawings.run(partial(pages.png, about, wanted, pixels, marked))
+        picture = await drawings.run(partial(pages.png, caller.subject, about, wanted, pixels, marked))
     if await in_thread(released) != (about, marked):  # a right may have gone while it was drawn (RC-05)
         raise NotFound(f"document {identifier!r} has changed while its page was drawn")
     return Response(picture, media_type="image/png")

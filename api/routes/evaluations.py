@@ -34,7 +34,7 @@ async def evaluate(
     """
     benchmark = Benchmark(body.queries, body.qrels)
     run = partial(evaluate_as, caller, kustos.retrieval, benchmark, Mode(body.retriever), request_id)
-    with evaluations.place():
+    with evaluations.place(caller.subject):
         if more := len(body.queries) - 1:
             await in_thread(count, more)
         by_query = await evaluations.run(run)

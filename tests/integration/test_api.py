@@ -463,7 +463,7 @@ def test_the_answer_is_closed_even_if_nobody_reads_the_stream() -> None:
             closed.append(True)
 
     async def read_one() -> None:
-        pieces = SlowWork("answers", 32, 32).pieces(answer())
+        pieces = SlowWork("answers", 32, 32).pieces(answer(), "ann")
         first = await anext(pieces)
         stream = chat_route.events(Head("id", 0, "m"), first, pieces, dict)
         await anext(stream)

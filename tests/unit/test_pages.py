@@ -24,6 +24,7 @@ from tests.memory_source import SOURCE, MemorySource, attached, chunker_by_line,
 
 TENANT = "main"
 PAGES = 3
+ANN, BOB = "kc:acme:user:ann", "kc:acme:user:bob"
 
 
 @dataclass
@@ -79,10 +80,19 @@ def test_a_page_is_drawn_from_the_source_once(drawing: Drawing) -> None:
     drawing.sync()
     plan = drawing.document(document_id(TENANT, SOURCE, "plan"))
     boxes = [Box(0.1, 0.1, 0.5, 0.2)]
-    assert drawing.pages.png(plan, 2, 800, boxes) == drawing.pages.png(plan, 2, 800, boxes) == b"picture 1"
-    assert drawing.pages.png(plan, 2, 800) == b"picture 2"
+    assert drawing.pages.png(ANN, plan, 2, 800, boxes) == drawing.pages.png(ANN, plan, 2, 800, boxes) == b"picture 1"
+    assert drawing.pages.png(ANN, plan, 2, 800) == b"picture 2"
     assert drawing.drawn == [(b"one", 2, 800, 1), (b"one", 2, 800, 0)]
     assert drawing.opened[0] == (SOURCE, Path("/srv/share"))
+
+
+def test_sc_05_how_fast_a_picture_comes_tells_nobody_what_somebody_else_has_looked_at(drawing: Drawing) -> None:
+    drawing.source.write("plan", "one")
+    drawing.sync()
+    plan = drawing.document(document_id(TENANT, SOURCE, "plan"))
+    for viewer in (ANN, BOB, ANN):
+        drawing.pages.png(viewer, plan, 2, 800)
+    assert drawing.drawn == [(b"one", 2, 800, 0)] * 2
 
 
 def test_equal_documents_are_drawn_each_for_itself_so_that_no_picture_tells_of_the_other(drawing: Drawing) -> None:
@@ -90,7 +100,7 @@ def test_equal_documents_are_drawn_each_for_itself_so_that_no_picture_tells_of_t
     drawing.source.write("theirs", "equal")
     drawing.sync()
     for name in ("mine", "theirs", "mine"):
-        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, name)), 1, 800)
+        drawing.pages.png(ANN, drawing.document(document_id(TENANT, SOURCE, name)), 1, 800)
     assert len(drawing.drawn) == 2
 
 
@@ -100,7 +110,7 @@ def test_only_the_files_on_the_way_to_a_page_are_read(drawing: Drawing) -> None:
     drawing.sync()
     drawing.parsed.clear()
     parent = attachment_id(document_id(TENANT, SOURCE, "Wichtig!/mail"), "Plan Süd", 1)
-    drawing.pages.png(drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
+    drawing.pages.png(ANN, drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
     assert drawing.drawn[0][0] == "Plan Süd".encode()
     assert drawing.parsed == ["Wichtig!/mail", "Plan Süd"]
 
@@ -120,7 +130,7 @@ def test_a_page_of_a_file_inside_another_one_is_drawn(drawing: Drawing) -> None:
     drawing.source.write("mail", "dear all", inside=[attached("zip", "x", attached("plan", "deep"))])
     drawing.sync()
     parent = attachment_id(document_id(TENANT, SOURCE, "mail"), "zip", 1)
-    drawing.pages.png(drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
+    drawing.pages.png(ANN, drawing.document(attachment_id(parent, "plan", 1)), 1, 800)
     assert drawing.drawn[0][0] == b"deep"
 
 
@@ -130,10 +140,10 @@ def test_another_version_than_the_released_one_is_never_drawn(drawing: Drawing) 
     old = drawing.document(document_id(TENANT, SOURCE, "plan"))
     drawing.source.write("plan", "new and secret")
     with pytest.raises(NotFound, match="another version"):
-        drawing.pages.png(old, 1, 800)
+        drawing.pages.png(ANN, old, 1, 800)
     drawing.sync()
     with pytest.raises(NotFound, match="another version"):
-        drawing.pages.png(old, 1, 800)
+        drawing.pages.png(ANN, old, 1, 800)
     assert drawing.drawn == []
 
 
@@ -142,7 +152,7 @@ def test_a_page_that_is_not_there_is_not_found(drawing: Drawing, page: int) -> N
     drawing.source.write("plan", "one")
     drawing.sync()
     with pytest.raises(NotFound):
-        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, "plan")), page or PAGES + 2, 800)
+        drawing.pages.png(ANN, drawing.document(document_id(TENANT, SOURCE, "plan")), page or PAGES + 2, 800)
 
 
 def test_a_document_without_pages_is_not_read_at_all(drawing: Drawing) -> None:
@@ -150,7 +160,7 @@ def test_a_document_without_pages_is_not_read_at_all(drawing: Drawing) -> None:
     drawing.sync()
     text = replace(drawing.document(document_id(TENANT, SOURCE, "plan")), media_type="text/plain")
     with pytest.raises(NotFound, match="no pages"):
-        drawing.pages.png(text, 1, 800)
+        drawing.pages.png(ANN, text, 1, 800)
     assert drawing.opened == []
 
 
@@ -159,4 +169,4 @@ def test_a_source_that_does_not_answer_is_unavailable_and_not_absent(drawing: Dr
     drawing.sync()
     drawing.source.failures["plan"] = SourceUnavailable("not mounted")
     with pytest.raises(SourceUnavailable):
-        drawing.pages.png(drawing.document(document_id(TENANT, SOURCE, "plan")), 1, 800)
+        drawing.pages.png(ANN, drawing.document(document_id(TENANT, SOURCE, "plan")), 1, 800)
