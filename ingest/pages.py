@@ -2,8 +2,8 @@
 
 Kustos keeps no copy of a document. So the source is read again, through the same connector, and only the very version
 that the catalog knows is drawn: a page that was changed meanwhile is never shown under rights that were decided for
-another one. Pictures of the same version are drawn once for each person: how fast one comes would otherwise tell him what
-his colleagues have looked at.
+another one. Pictures of the same version are drawn once for each person: how fast one comes would otherwise tell what
+colleagues have looked at.
 """
 
 from __future__ import annotations
