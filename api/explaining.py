@@ -27,7 +27,7 @@ class Explaining:
     def explain(
         self, asking: Caller, request_id: str, document: str, who: str, at: datetime | None = None
     ) -> dict[str, Any]:
-        """Whether `who` (user name or id) may read the document (id or address), by which rule, through which groups.
+        """Whether `who` may read the document (id or address), by which rule and through which groups.
 
         Recorded with who asks before anything is told.
 

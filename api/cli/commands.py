@@ -265,7 +265,7 @@ def documents(who: str | None, refused: bool, source: str | None, as_json: bool)
 @kustos.command()
 @click.argument("document")
 @click.option(
-    "--as", "who", required=True, metavar="WHO", help="User name or id of the person; never an e-mail address."
+    "--as", "who", required=True, metavar="WHO", help="User name, id or subject of the person; never an e-mail address."
 )
 @click.option(
     "--at", type=MOMENT, help="As it was then: 2026-05-01T08:00:00Z, a day, or yesterday; UTC unless a zone is given."
@@ -398,7 +398,9 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--for", "who", required=True, metavar="WHO", help="User name or id of the account whose rights it has.")
+@click.option(
+    "--for", "who", required=True, metavar="WHO", help="User name, id or subject of the account whose rights it has."
+)
 @click.option(
     "--scope",
     "scopes",

@@ -39,7 +39,7 @@ def explain(
     request_id: RequestId,
     document: Annotated[str, Query(min_length=1, max_length=4_000, pattern=WRITABLE, description="Id or address.")],
     who: Annotated[
-        str, Query(alias="as", min_length=1, max_length=400, pattern=WRITABLE, description="User name or id.")
+        str, Query(alias="as", min_length=1, max_length=400, pattern=WRITABLE, description="User name, id or subject.")
     ],
     at: Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")] = None,
 ) -> dict[str, Any]:

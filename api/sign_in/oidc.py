@@ -166,6 +166,8 @@ class Client:
         try:
             with self._http.stream("POST", self._base + path, data={**form, **self._credentials}) as reply:
                 status, told = reply.status_code, _object(reply)
+        except httpx.ConnectError as error:
+            raise Unavailable(f"the identity provider at {self._base} cannot be reached: {error}") from error
         except (httpx.HTTPError, ValueError, TypeError, RecursionError) as error:
             raise Unavailable(
                 f"the identity provider at {self._base} does not answer as it should: {error!r}"
