@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +16,7 @@ from api.sign_in.sessions import Sessions
 from api.tokens.auth import Identity, Worth
 from rag.stores.catalog_sessions import CatalogSessions
 from tests import library
+from tests.fakes import Clock
 from tests.library import ISSUER, KID, signing_key
 
 PAGE = "https://kustos.example"
@@ -34,16 +33,6 @@ DEVICE = {
 }
 LOGOUT = {"aud": CLIENT, "typ": "Logout", "sid": "session-1", "jti": "1", "events": {LOGOUT_EVENT: {}}, "sub": ...}
 LOGOUT |= {"azp": ..., "groups": ..., "realm_access": ...}
-
-
-@dataclass
-class Clock:
-    """The clock of service and provider, which a test puts forward."""
-
-    now: float = field(default_factory=time.time)
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakeProvider:

@@ -6,6 +6,7 @@ The index really filters, by `permits` and the scope, so that a test over these 
 from __future__ import annotations
 
 import re
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,16 @@ class GermanOrEnglish:
 
     def detect(self, text: str) -> str:
         return "de" if GERMAN.search(text) else "en"
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass

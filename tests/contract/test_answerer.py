@@ -11,6 +11,7 @@ from rag.errors import ModelUnavailable
 from rag.models.ollama import LISTING_HOLDS_S, OllamaAnswerer, OllamaModels
 from rag.ports import Answerer
 from tests.fake_ollama import FakeOllama, break_off, line, redirect, say, serving
+from tests.fakes import Clock
 from tests.unit.test_prompt import passage
 
 pytestmark = pytest.mark.loopback
@@ -120,14 +121,6 @@ def test_a_proxy_named_in_the_environment_is_not_used(ollama: FakeOllama, monkey
 
 
 # What the server has
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_models_are_listed_with_their_tags(ollama: FakeOllama) -> None:

@@ -19,6 +19,7 @@ from rag.errors import StoreUnavailable
 from rag.settings import Settings
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_grants import CatalogGrants
+from tests.fakes import Clock
 from tests.library import OPERATOR, REALM, SALES, TENANT, Library, Written, open_library, person
 
 BOARD, WORKS_COUNCIL = principals.group(REALM, "/board"), principals.group(REALM, "/works-council")
@@ -39,19 +40,9 @@ PROPOSAL = {
 }
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
-    clock = Clock()
+    clock = Clock(1_790_000_000.0)
     made = CatalogGrants.__init__
 
     def with_clock(self, *arguments: object) -> None:
@@ -121,9 +112,9 @@ def test_a_proposal_opens_nothing(client) -> None:
 
 def test_a_grant_ends_by_itself(client, clock) -> None:
     confirmed(client, minutes=60)
-    clock.now_s += 3_599
+    clock.now += 3_599
     assert found(client, ANN) == {"plan.txt", "minutes.txt"}
-    clock.now_s += 1
+    clock.now += 1
     assert found(client, ANN) == {"plan.txt"}
     (grant,) = client.get("/v1/audit/grants", headers=AUDITOR).json()["grants"]
     assert grant["state"] == "over"
@@ -131,7 +122,7 @@ def test_a_grant_ends_by_itself(client, clock) -> None:
 
 def test_a_proposal_that_nobody_confirms_within_a_day_is_over(client, clock) -> None:
     grant = proposed(client)
-    clock.now_s += 86_400
+    clock.now += 86_400
     reply = client.post(f"/v1/audit/grants/{grant}/confirm", headers=AUDITOR)
     assert (reply.status_code, found(client, ANN)) == (400, {"plan.txt"})
 
@@ -149,7 +140,7 @@ def test_rc_01_a_grant_that_is_revoked_ends_with_the_next_question(client, of, h
 @pytest.mark.parametrize("confirm", [True, False])
 def test_a_grant_that_is_over_is_not_said_to_have_been_revoked(client, clock, confirm) -> None:
     grant = confirmed(client) if confirm else proposed(client)
-    clock.now_s += 86_400
+    clock.now += 86_400
     reply = client.delete(f"/v1/operator/grants/{grant}", headers=KEY)
     assert (reply.status_code, reply.json()["state"]) == (200, "over")
 
@@ -178,9 +169,9 @@ def test_sa_10_only_auditors_confirm(client, headers) -> None:
 
 def test_a_grant_is_confirmed_once(client, clock) -> None:
     grant = confirmed(client)
-    clock.now_s += 1_800
+    clock.now += 1_800
     assert client.post(f"/v1/audit/grants/{grant}/confirm", headers=AUDITOR).status_code == 400
-    clock.now_s += 1_800
+    clock.now += 1_800
     assert found(client, ANN) == {"plan.txt"}, "confirming again does not make it longer"
 
 

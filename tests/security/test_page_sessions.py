@@ -22,7 +22,8 @@ from rag.errors import NotAuthenticated
 from rag.stores.catalog_schema import logout_tokens
 from rag.stores.catalog_schema import sessions as rows
 from tests import library
-from tests.fake_provider import PAGE, Clock, FakeProvider
+from tests.fake_provider import PAGE, FakeProvider
+from tests.fakes import Clock
 from tests.library import OPERATOR, SALES, Library, Written, open_library, person
 
 PLAN = Written("plan.txt", ["The sales plan."], frozenset({SALES}))

@@ -15,6 +15,7 @@ from api.tokens.freshness import MOST_PRINCIPALS, Freshness, Standing
 from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.errors import NotAuthenticated, Overloaded, Unavailable
+from tests.fakes import Clock
 
 PATIENCE_S = 30.0
 BOUND_S = 30.0
@@ -47,19 +48,11 @@ class Provider:
 
 
 @dataclass
-class Clock:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
 class World:
     """A bound, a clock to turn, and a provider."""
 
     bound_s: float = BOUND_S
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=lambda: Clock(1_000.0))
     provider: Provider = field(default_factory=Provider)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from api.admission.doors import Doors
 from api.tokens.discovery import KNOWN_S, Provider
 from rag.errors import Unavailable
-from tests.fake_provider import Clock, FakeProvider
+from tests.fake_provider import FakeProvider
+from tests.fakes import Clock
 from tests.library import open_library
 
 BASE = "https://id.example/realms/acme"

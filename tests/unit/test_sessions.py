@@ -17,7 +17,8 @@ from rag.errors import Misconfigured, NotAuthenticated, Unavailable
 from rag.settings import Settings
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_sessions import CatalogSessions
-from tests.fake_provider import LIFETIME_S, Clock, FakeProvider
+from tests.fake_provider import LIFETIME_S, FakeProvider
+from tests.fakes import Clock
 from tests.library import TENANT
 
 DUE_S = LIFETIME_S - EARLY_S

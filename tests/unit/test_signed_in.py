@@ -13,7 +13,8 @@ from api.cli.signed_in import EARLY_S, SignedIn
 from api.sign_in.oidc import Device
 from rag.errors import Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.settings import Settings
-from tests.fake_provider import LIFETIME_S, Clock, FakeProvider
+from tests.fake_provider import LIFETIME_S, FakeProvider
+from tests.fakes import Clock
 from tests.library import ISSUER
 
 
