@@ -13,6 +13,7 @@ import numpy as np
 
 from connectors.base import Connector
 from eval.corpus import SOURCE, Corpus, parse
+from eval.embedders import PassingOn
 from eval.leakage import Opened
 from eval.originals import Originals
 from ingest.chunking import Chunker
@@ -22,7 +23,7 @@ from ingest.reading import DocumentReader, Parse
 from rag.access.audit import Action, Purpose
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos, open_kustos
-from rag.documents import IndexProfile, Passage, Question, document_id
+from rag.documents import Passage, Question, document_id
 from rag.errors import NotFound
 from rag.ports import Embedder, OnProgress, Vectors
 from rag.retrieval import MAX_PASSAGES
@@ -31,36 +32,21 @@ from rag.settings import Settings
 PURPOSE = Purpose(Action.SEARCH, "eval")
 
 
-class RememberingEmbedder:
-    """An embedder (`rag.ports.Embedder`) that embeds every text once, however many installations it fills."""
+class RememberingEmbedder(PassingOn):
+    """An embedder that embeds every text once, however many installations it fills."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._vectors: dict[str, Vectors] = {}
-
-    @property
-    def profile(self) -> IndexProfile:
-        return self._embedder.profile
-
-    @property
-    def max_tokens(self) -> int:
-        return self._embedder.max_tokens
-
-    def count_tokens(self, text: str) -> int:
-        return self._embedder.count_tokens(text)
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         """float32[n, dim], as the embedder behind makes them."""
         new = [each for each in dict.fromkeys(texts) if each not in self._vectors]
         if new:
-            self._vectors.update(zip(new, self._embedder.embed_documents(new, on_progress), strict=True))
+            self._vectors.update(zip(new, super().embed_documents(new, on_progress), strict=True))
         if on_progress:
             on_progress(len(texts) - len(new))
         return np.stack([self._vectors[each] for each in texts])
-
-    def embed_question(self, text: str) -> Vectors:
-        """float32[dim], not remembered."""
-        return self._embedder.embed_question(text)
 
 
 AUDITED = 50

@@ -16,10 +16,10 @@ from connectors.filesystem import FilesystemConnector
 from eval.bench.figures import Figure, at_least, at_most, exactly, plain
 from eval.bench.llama_pipeline import LlamaPipeline
 from eval.bench.made_files import Words, edit, notes
+from eval.embedders import PassingOn
 from ingest.bootstrap import open_ingestion
 from ingest.pipeline import Ingestion, SyncReport
 from rag.bootstrap import open_kustos
-from rag.documents import IndexProfile
 from rag.ports import Embedder, OnProgress, Vectors
 from rag.settings import Settings
 
@@ -32,35 +32,20 @@ CHANGED_GOAL = 3
 SOURCE = "notes"
 
 
-class Switched:
-    """The embedder (`rag.ports.Embedder`), or while it is off random vectors at once: filling is not measured."""
+class Switched(PassingOn):
+    """The embedder, or while it is off random vectors at once: filling is not measured."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._random = np.random.default_rng(1)
         self.on = False
-
-    @property
-    def profile(self) -> IndexProfile:
-        return self._embedder.profile
-
-    @property
-    def max_tokens(self) -> int:
-        return self._embedder.max_tokens
-
-    def count_tokens(self, text: str) -> int:
-        return self._embedder.count_tokens(text)
 
     def embed_documents(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> Vectors:
         """float32[n, dim]."""
         if self.on:
-            return self._embedder.embed_documents(texts, on_progress)
+            return super().embed_documents(texts, on_progress)
         drawn = self._random.standard_normal((len(texts), self.profile.dimension), dtype=np.float32)
         return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), dtype=np.float32)
-
-    def embed_question(self, text: str) -> Vectors:
-        """float32[dim]."""
-        return self._embedder.embed_question(text)
 
 
 def reingest_figures(settings: Settings) -> Iterator[Figure]:
