@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.admission.local_operator import LocalOperator
 from api.server import listen
 from api.service import Service, open_service
 from api.sign_in.page_guard import SESSION_COOKIE
@@ -178,6 +179,13 @@ def test_mt_01_keys_are_for_people_of_their_own_realm(both: Both) -> None:
             f"The hotel of {ours.name} is blue."
         ]
         assert httpx.post(f"{theirs.page}/v1/search", json=ASK, headers=key).status_code == 403
+
+
+def test_commands_reach_their_own_tenant_though_another_has_his_page_at_this_machine(both: Both) -> None:
+    for ours, theirs in both.each:
+        local = LocalOperator.load(ours.services[0].kustos.records.settings.home)
+        headers = {"Authorization": f"Bearer {local.key}"}
+        assert httpx.get(f"{theirs.page}/v1/operator/status", headers=headers).status_code == 200
 
 
 def test_mt_04_what_each_did_stands_in_his_own_audit(both: Both) -> None:
