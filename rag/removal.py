@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from rag.errors import NotFound, StoreUnavailable
 from rag.private_files import replace_private
 from rag.settings import Settings
 from rag.stores.audit_notes import FOLDER as AUDIT
+from rag.stores.catalog import Catalog
 from rag.stores.catalog_removal import remove_tenant as remove_rows
 from rag.stores.catalog_removal import tenants_in
 from rag.stores.lease import FileLease
@@ -73,17 +74,17 @@ def remove_tenant(settings: Settings, installation: Path, *, by: str, request_id
 
 
 def is_there(settings: Settings) -> bool:
-    """Whether anything was ever begun for the tenant: a home, or rows of a catalog that he shares."""
+    """Whether anything was ever begun for the tenant: a home, or rows of a catalog that he shares.
+
+    Raises:
+        Misconfigured, StoreUnavailable: that catalog cannot be opened.
+    """
     if settings.home.exists():
         return True
     if not settings.catalog_url:
         return False
-    records = open_records(settings)
-    try:
-        return settings.tenant in tenants_in(records.catalog)
-    finally:
-        records.close()
-        shutil.rmtree(settings.home)  # opening has made it
+    with closing(Catalog.open(settings.catalog_url)) as catalog:  # and no home, which asking must not begin
+        return settings.tenant in tenants_in(catalog)
 
 
 def keep_audit(records: Records, folder: Path) -> int:

@@ -127,7 +127,10 @@ def page_host(settings: Settings) -> str:
 
     A name without its port, because browsers send cookies to every port of a host.
     """
-    name = (urlsplit(settings.page_url).hostname or "").removesuffix(".")
+    try:
+        name = (urlsplit(settings.page_url).hostname or "").removesuffix(".")
+    except ValueError:  # brackets that hold no address
+        return ""
     return f"[{name}]" if ":" in name else name
 
 

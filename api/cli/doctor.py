@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -82,11 +82,18 @@ def examine_tenants(base: Settings) -> list[Finding]:
     Raises:
         Misconfigured: the file of tenants is wrong.
     """
-    found = []
-    for name, settings in read_tenants(base).items():
-        checks = examine(settings) if is_there(settings) else _before_the_first(settings)
-        found += [replace(each, check=f"{name}: {each.check}") for each in checks]
-    return found
+    return [
+        replace(each, check=f"{name}: {each.check}")
+        for name, settings in read_tenants(base).items()
+        for each in _of_tenant(settings)
+    ]
+
+
+def _of_tenant(settings: Settings) -> Iterable[Finding]:
+    try:
+        return examine(settings) if is_there(settings) else list(_before_the_first(settings))
+    except KustosError as error:  # a catalog that several share
+        return [Finding("catalog", "wrong", str(error))]
 
 
 def _before_the_first(settings: Settings) -> Iterator[Finding]:

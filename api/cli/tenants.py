@@ -63,9 +63,10 @@ def remove(base: Settings, name: str) -> dict[str, Any]:
 
 
 def _standing(settings: Settings) -> Standing:
-    if not is_there(settings):
-        return Standing(settings.tenant, "new", page=settings.page_url, detail="begins with the first ingest or serve")
+    begins = "begins with the first ingest or serve"
     try:
+        if not is_there(settings):
+            return Standing(settings.tenant, "new", page=settings.page_url, detail=begins)
         records = open_records(settings)
         try:
             sources = records.status.sources()

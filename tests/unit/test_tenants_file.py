@@ -155,6 +155,8 @@ def test_a_name_is_a_plain_word(installation, name) -> None:
         ([table("north", audit_text="all")], "one of off, question, passages"),
         ([table("north", page_url="https://nörth.example")], "ASCII"),
         ([table("north", page_url="north.example")], "page_url must be"),
+        ([table("north", page_url="https://[north")], "page_url must be"),
+        ([table("north", freshness_s=float("nan"))], "out of range"),
         ([table("north", page_url=None, page_secret="x")], "page_url is missing"),
         ([""], "names no tenant"),
     ],
