@@ -29,7 +29,9 @@ class FakeKeycloak:
     Attributes:
         now: what is different from what a token says; `...` leaves a claim out.
         reply: what it does instead of answering.
+        listing: what it answers when something is read from it.
         asked: the form of every question.
+        listed: address and credentials of everything that was read.
         connections: how many were opened.
         questioned: set with each question, so that a test knows when one has come.
         released: what `hang` waits for.
@@ -39,7 +41,9 @@ class FakeKeycloak:
     active: bool = True
     now: Mapping[str, object | EllipsisType] = field(default_factory=dict)
     reply: Reply | None = None
+    listing: Reply | None = None
     asked: list[dict[str, str]] = field(default_factory=list)
+    listed: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
     questioned: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
@@ -126,7 +130,9 @@ def fake_keycloak(port: int = 0) -> Iterator[FakeKeycloak]:
             (fake.reply or fake.answer)(self)
 
         def do_GET(self) -> None:
-            raise AssertionError("a redirect was followed")
+            assert fake.listing, "a redirect was followed"
+            fake.listed.append((self.path, self.headers["Authorization"]))
+            fake.listing(self)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
+from typing import Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from api.keycloak_realm.administration import MOST_GROUPS, NO_ACCOUNTS, KeycloakAccounts, group, realm_address
@@ -18,10 +19,19 @@ from rag.settings import Settings
 _LISTED = urlencode({"briefRepresentation": "true", "first": 0, "max": MOST_GROUPS})
 
 
+class Accounts(Protocol):
+    """Asks the same through the library: `KeycloakAccounts`."""
+
+    def credentials(self) -> str: ...
+    def groups_of(self, subject: str) -> Sequence[Group]: ...
+    def upwards(self, identifiers: Iterable[str]) -> Sequence[Group]: ...
+    def groups(self) -> Sequence[Group]: ...
+
+
 class LiveGroups:
     """A realm's groups as they are now. Safe to use from several threads."""
 
-    def __init__(self, address: str, accounts: KeycloakAccounts, timeout_s: float) -> None:
+    def __init__(self, address: str, accounts: Accounts, timeout_s: float) -> None:
         """`address` is that of the realm's administration."""
         self._accounts = accounts
         self._path = urlsplit(address).path
@@ -68,6 +78,9 @@ class LiveGroups:
 
 def _listed(body: bytes) -> list[Group]:
     try:
-        return [group(each) for each in json.loads(body)]
+        found = json.loads(body)
+        if not isinstance(found, list):
+            raise TypeError("not a list")
+        return [group(each) for each in found]
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # its text may repeat what is said of people
         raise Unavailable(f"Keycloak did not answer as it should: {type(error).__name__}") from error
