@@ -79,8 +79,9 @@ class LiveGroups:
 def _listed(body: bytes) -> list[Group]:
     try:
         found = json.loads(body)
-        if not isinstance(found, list):
-            raise TypeError("not a list")
-        return [group(each) for each in found]
+        listed = [group(each) for each in found] if isinstance(found, list) else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # its text may repeat what is said of people
         raise Unavailable(f"Keycloak did not answer as it should: {type(error).__name__}") from error
+    if listed is None:
+        raise Unavailable("Keycloak did not answer as it should: no list")
+    return listed
