@@ -108,8 +108,13 @@ def test_mt_03_no_object_of_one_tenants_application_can_be_reached_from_the_othe
         kinds = {type(each).__name__ for each in ours.values() if remembering(each)}
         assert {"Gate", "Directory", "PlacesNow", "CatalogReader", "SlowWork", "Failures", "ApiKeys"} <= kinds, kinds
         assert id(south.app) not in ours
-        common = {type(ours[each]).__name__ for each in ours.keys() & theirs if remembering(ours[each])}
-        assert common <= SHARED
+        assert in_common(ours, theirs) <= SHARED
+        south.app.state.answers = north.app.state.answers
+        assert in_common(ours, reachable(south.app)) == SHARED | {"SlowWork"}, "it sees one object of both"
+
+
+def in_common(ours: dict[int, object], theirs: dict[int, object]) -> set[str]:
+    return {type(ours[each]).__name__ for each in ours.keys() & theirs.keys() if remembering(ours[each])}
 
 
 def asked(both: Street, *houses: House) -> None:
