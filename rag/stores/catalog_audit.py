@@ -17,7 +17,7 @@ from rag.access.audit import AuditRecord, Deed, Outcome
 from rag.access.audit_chain import DAY_MS, SEALED, Entry, Mark, Seal
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.stores.audit_notes import Notes
-from rag.stores.catalog import ASKING_TIMEOUT_S, Catalog
+from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import audit, audit_chains, audit_people, audit_texts
 
 OURS = "sys:"
@@ -76,6 +76,7 @@ class CatalogAudit:
         self._forward = forward
         self._clock = clock
         self._lock = Lock()
+        self._failed = 0
         self._checked: set[str] = set()
         self._tail = catalog.rendered(_TAIL)
         self._insert = catalog.rendered(_INSERT)
@@ -98,12 +99,15 @@ class CatalogAudit:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """While the catalog is locked nobody waits for everybody before him, each for the whole of his time."""
-        if not self._lock.acquire(timeout=ASKING_TIMEOUT_S):
-            raise StoreUnavailable("records before this one wait for the catalog")
-        try:
-            yield
-        finally:
-            self._lock.release()
+        failed_before = self._failed
+        with self._lock:
+            if self._failed != failed_before:
+                raise StoreUnavailable("the catalog did not answer for a record before this one")
+            try:
+                yield
+            except StoreUnavailable:
+                self._failed += 1
+                raise
 
     def append(self, connection: Connection, record: AuditRecord | Deed) -> Entry:
         """Puts a record behind the last one, in a transaction of the caller's.
