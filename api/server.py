@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from rag.errors import Misconfigured
 
 SHUTDOWN_S = 10
+BACKLOG = 2_048
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -26,6 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)  # who is told the address before the server runs waits, and is not refused
     except OSError as error:
         raise Misconfigured(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another with KUSTOS_HOST or KUSTOS_PORT"
@@ -82,5 +84,6 @@ def server(app: ASGIApp, on_stop: Callable[[], None] | None = None) -> uvicorn.S
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        backlog=BACKLOG,
     )
     return _Server(config, on_stop)

@@ -23,7 +23,6 @@ def served_at(make: Callable[[str], ASGIApp], port: int = 0) -> Iterator[str]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         running = server(make(url))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        listener.listen()  # connections wait from now on, so nothing here has to
         thread.start()
         try:
             yield url

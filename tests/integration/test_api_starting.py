@@ -185,10 +185,8 @@ def test_the_process_id_of_a_dead_service_does_not_make_a_stranger_the_service(t
 
 
 def test_a_port_in_use_is_said_in_words(tmp_path) -> None:
-    with listen("127.0.0.1", 0) as taken:
-        taken.listen()
-        with pytest.raises(Misconfigured, match="cannot listen on"):
-            listen("127.0.0.1", taken.getsockname()[1])
+    with listen("127.0.0.1", 0) as taken, pytest.raises(Misconfigured, match="cannot listen on"):
+        listen("127.0.0.1", taken.getsockname()[1])
 
 
 SERVING = """
@@ -200,7 +198,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 with listen("127.0.0.1", 0) as listener:
-    listener.listen()
     print(listener.getsockname()[1], flush=True)
     run_on(app, listener)
     print("tidied up", flush=True)
