@@ -210,8 +210,10 @@ def test_closing_the_pool_ends_its_children_and_removes_their_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(threading.enumerate())
     with hostile_pool() as pool:
         child = int(said(pool, "who"))
+        assert "parser-watch" in {each.name for each in set(threading.enumerate()) - before}
         os.kill(child, 0)
         assert len(list(tmp_path.iterdir())) == 1
         assert refused(pool, "killed") is RefusalReason.PARSER_FAILED
@@ -220,7 +222,7 @@ def test_closing_the_pool_ends_its_children_and_removes_their_folders(
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert not list(tmp_path.iterdir())
-    wait_until(lambda: "parser-watch" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "parser-watch" not in {each.name for each in set(threading.enumerate()) - before})
 
 
 def test_closing_the_pool_does_not_wait_for_a_document_nor_count_it_as_refused() -> None:
