@@ -123,8 +123,9 @@ def _block_elements(block: Block, level_of: Callable[[Line], int], compounds: Co
         return
     in_margin = block.in_margin
     for level, lines in _runs(block.lines, level_of):
-        found = _element(ElementKind.HEADING, lines, sheet, compounds, level)
-        if level and not (in_margin and level > 1) and _reads_like_a_heading(found.text):
+        may_be = level and not (in_margin and level > 1)
+        found = _element(ElementKind.HEADING, lines, sheet, compounds, level) if may_be else None
+        if found and _reads_like_a_heading(found.text):
             yield found
         else:
             yield from _items(lines, sheet, compounds)
