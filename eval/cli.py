@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+RETRIEVER = click.option(
+    "--retriever",
+    type=click.Choice(["dense", "lexical", "hybrid"]),
+    default="hybrid",
+    show_default=True,
+    help="Search by meaning, by words, or by both as in kustos search.",
+)
+SPLIT = click.option(
+    "--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv."
+)
 SHOWN = 20
 
 
@@ -41,14 +51,8 @@ def evaluate() -> None:
 
 @evaluate.command()
 @FOLDER
-@click.option(
-    "--retriever",
-    type=click.Choice(["dense", "lexical", "hybrid"]),
-    default="hybrid",
-    show_default=True,
-    help="Search by meaning, by words, or by both as in kustos search.",
-)
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv.")
+@RETRIEVER
+@SPLIT
 @click.option(
     "--originals",
     type=click.Path(path_type=Path),

@@ -14,6 +14,7 @@ import httpx
 
 from api.cli.installation import AS, JSON, asked
 from api.cli.output import counted, print_json, typed_failures
+from eval.cli import FOLDER, RETRIEVER, SPLIT
 
 if TYPE_CHECKING:
     from eval.datasets import Judgements
@@ -27,15 +28,9 @@ MOST_BYTES = 500_000
 
 
 @click.command("service")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--retriever",
-    type=click.Choice(["dense", "lexical", "hybrid"]),
-    default="hybrid",
-    show_default=True,
-    help="Search by meaning, by words, or by both as in kustos search.",
-)
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="Judgements to use: qrels/NAME.tsv.")
+@FOLDER
+@RETRIEVER
+@SPLIT
 @AS
 @JSON
 @typed_failures

@@ -103,7 +103,7 @@ def test_a_record_arrives_at_the_machines_own_socket(tmp_path: Path) -> None:
         forward = Syslog(f"unix:{tmp_path / 'log'}")
         forward.send(ENTRY)
         forward.close()
-        event(server.recv(65_536))
+        assert event(server.recv(65_536))["actor"]["user"]["uid"] == ENTRY.person
 
 
 def test_a_server_that_came_back_gets_what_follows(tcp) -> None:
