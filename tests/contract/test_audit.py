@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -43,17 +44,24 @@ from tests.fakes import MemoryAudit
 
 
 @pytest.fixture(params=["memory", "catalog"])
-def any_log(request, home) -> AuditLog:
+def any_log(request, home) -> tuple[AuditLog, Callable[[], list[str]]]:
+    """A log, and what tells which actions it has kept, sorted."""
     if request.param == "memory":
-        return MemoryAudit()
-    return open_audit(Catalog.open(sqlite_url(home.parent / "c.db")), home)
+        memory = MemoryAudit()
+        return memory, lambda: sorted(
+            [*(each.purpose.action for each in memory.records), *(each.act for each in memory.deeds)]
+        )
+    catalog = Catalog.open(sqlite_url(home.parent / "c.db"))
+    return open_audit(catalog, home), lambda: sorted(each.action for each in open_trail(catalog, home).entries())
 
 
 # What a port has to do
 
 
 def test_a_log_takes_decisions_and_deeds_one_after_the_other(any_log) -> None:
-    some(any_log)
+    log, kept = any_log
+    some(log)
+    assert kept() == sorted(["search"] * 4 + [deed().act] * 2)
 
 
 def test_a_record_is_kept_with_everything_that_was_told_but_names_and_text(log, trail) -> None:

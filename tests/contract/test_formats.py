@@ -530,7 +530,7 @@ TEXT_STARTS = st.sampled_from(
 )
 
 
-def outcome(data: bytes, name: str) -> None:
+def assert_read_or_refused(data: bytes, name: str) -> None:
     """Text, files or a refusal of the document itself; never another exception."""
     try:
         found = parse(data, name)
@@ -547,7 +547,7 @@ def outcome(data: bytes, name: str) -> None:
 )
 @example(start=b"", rest=b"x\n\xc2\x85y", name="a.rst")
 def test_any_bytes_are_an_extraction_or_a_refusal(start: bytes, rest: bytes, name: str) -> None:
-    outcome(start + rest, name)
+    assert_read_or_refused(start + rest, name)
 
 
 @settings(max_examples=300, deadline=None)
@@ -555,8 +555,8 @@ def test_any_bytes_are_an_extraction_or_a_refusal(start: bytes, rest: bytes, nam
 def test_a_file_with_damage_anywhere_is_an_extraction_or_a_refusal(name: str, where: float, noise: bytes) -> None:
     data = SAMPLES[name]
     at = int(where * len(data))
-    outcome(data[:at] + noise + data[at + len(noise) :], name)
-    outcome(data[:at], name)
+    assert_read_or_refused(data[:at] + noise + data[at + len(noise) :], name)
+    assert_read_or_refused(data[:at], name)
 
 
 @settings(max_examples=200, deadline=None)
@@ -573,7 +573,9 @@ def test_a_package_with_damage_inside_a_part_is_an_extraction_or_a_refusal(
     member = data.draw(st.sampled_from(members))
     content = files.member_of(SAMPLES[name], member)
     at = int(where * len(content))
-    outcome(files.replaced(SAMPLES[name], member, content[:at] + noise + content[at + len(noise) :]), name)
+    assert_read_or_refused(
+        files.replaced(SAMPLES[name], member, content[:at] + noise + content[at + len(noise) :]), name
+    )
 
 
 def _members(data: bytes) -> list[str]:

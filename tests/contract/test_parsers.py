@@ -431,7 +431,7 @@ NAMES = st.sampled_from(
 SAMPLES = {"word": word(), "slides": slides(), "workbook": workbook(), "pdf": two_columns(), "mail": mail()}
 
 
-def outcome(pool: ParserPool, data: bytes, name: str) -> None:
+def assert_read_or_refused(pool: ParserPool, data: bytes, name: str) -> None:
     """Text or a refusal of the document itself; not a crash of the child, and never another exception."""
     try:
         found = pool.parse(data, name)
@@ -446,7 +446,7 @@ def outcome(pool: ParserPool, data: bytes, name: str) -> None:
 @settings(max_examples=150)
 @given(start=STARTS, rest=st.binary(max_size=500), name=NAMES)
 def test_any_bytes_are_text_or_a_refusal(pool: ParserPool, start: bytes, rest: bytes, name: str) -> None:
-    outcome(pool, start + rest, name)
+    assert_read_or_refused(pool, start + rest, name)
 
 
 @settings(max_examples=100)
@@ -456,5 +456,5 @@ def test_a_real_file_with_damage_anywhere_is_text_or_a_refusal(
 ) -> None:
     data = SAMPLES[sample]
     at = int(where * len(data))
-    outcome(pool, data[:at] + noise + data[at + len(noise) :], f"a.{sample}")
-    outcome(pool, data[:at], f"a.{sample}")
+    assert_read_or_refused(pool, data[:at] + noise + data[at + len(noise) :], f"a.{sample}")
+    assert_read_or_refused(pool, data[:at], f"a.{sample}")
