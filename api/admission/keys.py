@@ -8,6 +8,7 @@ that does not exist, is expired, was revoked or has another secret are the same,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -84,4 +85,4 @@ class ApiKeys:
         if key.last_used_at is None:
             self._audit.record(Deed(key.tenant, key.subject, Act.KEY_FIRST_USED, request_id, key.id))
         self._keys.used(key, now)
-        return caller
+        return replace(caller, client=f"key:{key.id}")

@@ -69,6 +69,7 @@ def ingest(
         "moved": int(body.moved),
         "confirm_deletions": int(body.confirm_deletions),
         "cross_mounts": int(body.cross_mounts),
+        "client": caller.client,
     }
     deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, body.source, detail=how)
     kustos.records.audit.record(deed)
@@ -105,7 +106,8 @@ def sync_known(
     if not known:
         raise NotFound(f"there is no source {source!r} that was brought in before")
     path = _folder(IngestRequest(source=source, path=known), kustos, caller)
-    deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, source, detail={"path": str(path)})
+    how = {"path": str(path), "client": caller.client}
+    deed = Deed(caller.tenant, caller.subject, Act.INGEST, request_id, source, detail=how)
     kustos.records.audit.record(deed)
     connector = filesystem_source(kustos.records.settings, source, path)
 

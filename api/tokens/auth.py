@@ -412,7 +412,7 @@ def _caller(claims: Claims, issuer: Issuer, groups: Set[Principal] | None = None
         held = {*_roles(claims, issuer), *(_groups(claims, issuer) if groups is None else groups)}
     except BadPrincipal as error:
         raise NotAuthenticated(f"the token's rights cannot be read: {error}") from error
-    return Caller(issuer.tenant, person, frozenset({person, *held}))
+    return Caller(issuer.tenant, person, frozenset({person, *held}), client=str(claims["azp"]))
 
 
 def _roles(claims: Claims, issuer: Issuer) -> set[Principal]:

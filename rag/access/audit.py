@@ -77,6 +77,7 @@ class AuditRecord:
     Attributes:
         about: id of the document that was asked for, where one was; whether there is one is not said.
         grants: ids of the break-glass grants that were in force.
+        client: what the person came with, as in `Caller`.
         texts: the released passages' texts, for the settings that keep them.
     """
 
@@ -89,6 +90,7 @@ class AuditRecord:
     stale_index: int = 0
     about: str | None = None
     grants: tuple[str, ...] = ()
+    client: str = ""
     texts: tuple[str, ...] = field(default=(), repr=False)
 
 

@@ -65,11 +65,11 @@ class Gate:
         principals = self._directory.widen(extended(caller, granted))
         if not principals:
             nobody = principals_hash(principals)
-            self._audit.record(
-                AuditRecord(caller.tenant, caller.subject, nobody, purpose, Outcome.NO_PRINCIPALS, released=())
-            )
+            refused = AuditRecord(caller.tenant, caller.subject, nobody, purpose, Outcome.NO_PRINCIPALS, released=())
+            self._audit.record(replace(refused, client=caller.client))
             return None
-        return AccessScope(caller.tenant, caller.subject, principals, grants=tuple(each.id for each in granted))
+        grants = tuple(each.id for each in granted)
+        return AccessScope(caller.tenant, caller.subject, principals, grants=grants, client=caller.client)
 
     def candidates(self, scope: AccessScope, question: Question, depth: int) -> Confirmed:
         """The best chunks of each leg, about `depth` a leg, that catalog and rule permit at this moment.
@@ -235,6 +235,7 @@ class Gate:
                 stale_index=stale,
                 about=about,
                 grants=scope.grants,
+                client=scope.client,
                 texts=texts,
             )
         )

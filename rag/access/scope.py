@@ -10,11 +10,15 @@ from rag.access.principals import Principal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: made once per request from a verified token, before the directory widens it."""
+    """Who asks: made once per request from a verified token, before the directory widens it.
+
+    `client` is what he came with, for the audit alone: the client that his token was issued to, or `key:ID`.
+    """
 
     tenant: str
     subject: str
     principals: frozenset[Principal]
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class AccessScope:
     There is no empty scope and none that means everything: a caller without principals never gets one, and so no query
     is sent for him (FB-02). Constructed by `rag.access.gate` alone; `tests/unit/test_architecture.py` holds that.
 
-    `grants` are the ids of the break-glass grants that are part of `principals`, for the audit alone.
+    `grants` are the ids of the break-glass grants that are part of `principals`, and `client` is what the caller came
+    with; both for the audit alone.
 
     `without_acls` are governing places (`acl_id`) that the catalog has closed to the caller while the index still shows
     the older rights; adapters exclude them as they exclude what is denied.
@@ -35,6 +40,7 @@ class AccessScope:
     principals: frozenset[Principal]
     without_acls: frozenset[str] = frozenset()
     grants: tuple[str, ...] = ()
+    client: str = ""
 
     def __post_init__(self) -> None:
         if not self.tenant or not self.subject or not self.principals:

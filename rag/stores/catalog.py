@@ -54,6 +54,9 @@ _KEPT_BY_SERVER = """
         ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'),
         ('idle_session_timeout', '0')) AS kept (parameter, wanted) ON name = parameter"""
 
+Rendered = Callable[[Connection, Mapping[str, object]], CursorResult[*tuple[Any, ...]]]
+"""Runs one statement over a connection, with these values for its parameters."""
+
 
 class _Held(local):
     """Leases that this thread holds: name to the number under which it took each."""
@@ -176,7 +179,7 @@ class Catalog:
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"kustos {what}"})
 
-    def rendered(self, statement: Executable) -> Callable[[Connection, Mapping[str, object]], CursorResult[Any]]:
+    def rendered(self, statement: Executable) -> Rendered:
         """A function that runs the statement, written out once: looking it up again costs more than a small one takes.
 
         Only for values that the database's driver takes as they are.
@@ -184,7 +187,7 @@ class Catalog:
         compiled = statement.compile(dialect=self._engine.dialect)  # type: ignore[attr-defined]
         sql, order, constants = str(compiled), compiled.positiontup, dict(compiled.params)
 
-        def run(connection: Connection, values: Mapping[str, object]) -> CursorResult[Any]:
+        def run(connection: Connection, values: Mapping[str, object]) -> CursorResult[*tuple[Any, ...]]:
             given = {**constants, **values}
             return connection.exec_driver_sql(sql, tuple(given[name] for name in order) if order else given)
 

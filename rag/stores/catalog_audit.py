@@ -191,7 +191,7 @@ class CatalogAudit:
             "stale_index": record.stale_index,
             "model": purpose.model,
             "grants": json.dumps(record.grants),
-            "detail": "{}",
+            "detail": json.dumps({"client": record.client} if record.client else {}),
             "request_id": purpose.request_id,
         }
 

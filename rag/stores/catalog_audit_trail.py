@@ -221,7 +221,9 @@ def is_person(person: str) -> ColumnElement[bool]:
     """
     identifier = person.rpartition(":user:")[2]
     subject = audit_people.c.subject
-    return or_(subject.in_({person, identifier}), subject.endswith(f":user:{person}", autoescape=True))
+    ending = f":user:{person}"
+    ends_so = func.substr(subject, func.length(subject) - len(ending) + 1) == ending  # LIKE would ignore case in SQLite
+    return or_(subject.in_({person, identifier}), ends_so)
 
 
 def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:

@@ -11,13 +11,14 @@ from rag.access.groups import Edge
 from rag.access.principals import Principal
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_history import note_edges
-from rag.stores.catalog_revisions import DIRECTORY, renew
-from rag.stores.catalog_schema import memberships, revisions
+from rag.stores.catalog_revisions import DIRECTORY, DIRECTORY_NOW, renew
+from rag.stores.catalog_schema import memberships
 
 
 class CatalogDirectory:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._revision = catalog.rendered(DIRECTORY_NOW)
         mine = memberships.c.tenant == bindparam("tenant")
         direct = select(memberships.c.container).where(mine, catalog.is_among(memberships.c.member, "ids"))
         reached = direct.cte("reached", recursive=True)
@@ -27,9 +28,8 @@ class CatalogDirectory:
 
     def revision(self, tenant: str) -> int:
         """Another number after every change of the tenant's memberships; 0 before the first."""
-        statement = select(revisions.c.directory).where(revisions.c.tenant == tenant)
         with self._catalog.reading() as connection:
-            return connection.execute(statement).scalar() or 0
+            return self._revision(connection, {"tenant": tenant}).scalar() or 0
 
     def containers(self, tenant: str, principals: Set[Principal]) -> frozenset[Principal]:
         """Every group that holds one of `principals`, directly or through other groups. Cycles end."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select
 
 from rag.documents import IndexProfile
 from rag.stores.catalog import Catalog
@@ -19,6 +19,7 @@ class CatalogIndexes:
     def __init__(self, catalog: Catalog, tenant: str) -> None:
         self._catalog = catalog
         self._tenant = tenant
+        self._live_name = catalog.rendered(select(indexes.c.name).where(indexes.c.tenant == bindparam("tenant")))
 
     def live(self) -> tuple[str, IndexProfile] | None:
         """Name and profile of the live index; None before the first."""
@@ -30,9 +31,7 @@ class CatalogIndexes:
     def live_name(self) -> str | None:
         """Name of the live index; None before the first."""
         with self._catalog.reading() as connection:
-            name: str | None = connection.execute(
-                select(indexes.c.name).where(indexes.c.tenant == self._tenant)
-            ).scalar()
+            name: str | None = self._live_name(connection, {"tenant": self._tenant}).scalar()
         return name
 
     def dead(self) -> set[str]:

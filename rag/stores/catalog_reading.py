@@ -10,8 +10,9 @@ from rag.access.acl import Acl
 from rag.documents import Document, Position
 from rag.ports import Governed, GoverningPlace, Stored
 from rag.stores.catalog import Catalog
+from rag.stores.catalog_revisions import RIGHTS_NOW
 from rag.stores.catalog_rows import ACL, CHUNK, DOCUMENT, acl, chunk, document, split
-from rag.stores.catalog_schema import acls, chunks, documents, revisions, term_counts
+from rag.stores.catalog_schema import acls, chunks, documents, term_counts
 from rag.stores.catalog_terms import PASSAGES
 
 IDS_A_STATEMENT = 5_000  # below SQLite's limit of 32,766 parameters
@@ -22,13 +23,14 @@ class CatalogReader:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._governing = (
+        self._revision = catalog.rendered(RIGHTS_NOW)
+        self._governing = catalog.rendered(
             select(chunks.c.id, chunks.c.language, documents.c.acl_id)
             .join(documents, documents.c.id == chunks.c.document_id)
             .where(_of_tenant(bindparam("tenant")), catalog.is_among(chunks.c.id, "ids"))
         )
-        self._acls = select(acls.c.id, *ACL).where(catalog.is_among(acls.c.id, "ids"))
-        self._term_counts = (
+        self._acls = catalog.rendered(select(acls.c.id, *ACL).where(catalog.is_among(acls.c.id, "ids")))
+        self._term_counts = catalog.rendered(
             select(term_counts.c.term, func.sum(term_counts.c.passages))
             .where(catalog.is_among(term_counts.c.place, "places"), catalog.is_among(term_counts.c.term, "terms"))
             .group_by(term_counts.c.term)
@@ -38,10 +40,10 @@ class CatalogReader:
     def governing(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Governed]:
         """The ACL of each chunk that is part of a current version; other ids are missing from the result."""
         with self._catalog.reading() as connection:
-            rows = connection.execute(self._governing, self._catalog.among(tenant=tenant, ids=chunk_ids)).all()
+            rows = self._governing(connection, self._catalog.among(tenant=tenant, ids=chunk_ids)).all()
             # Many chunks share few places: reading each ACL once halves the time.
             places = self._catalog.among(ids=list({place for *_, place in rows}))
-            rights = {place: acl(allow, deny) for place, allow, deny in connection.execute(self._acls, places)}
+            rights = {place: acl(allow, deny) for place, allow, deny in self._acls(connection, places)}
         return {name: Governed(place, rights[place], language) for name, language, place in rows}
 
     def chunks(self, tenant: str, chunk_ids: Sequence[str]) -> Mapping[str, Stored]:
@@ -85,7 +87,7 @@ class CatalogReader:
     def rights_revision(self, tenant: str) -> int:
         """Grows with every change of the tenant's governing places; 0 before the first."""
         with self._catalog.reading() as connection:
-            return _rights_revision(connection, tenant)
+            return self._rights_revision(connection, tenant)
 
     def governing_places(self, tenant: str) -> tuple[int, Sequence[GoverningPlace]]:
         """Every governing place of a tenant, with documents or without, and the revision at which they are so."""
@@ -93,13 +95,13 @@ class CatalogReader:
         with self._catalog.reading() as connection:
             rows = connection.execute(statement).all()
             found = [GoverningPlace(name, number, acl(allow, deny)) for name, number, allow, deny in rows]
-            return _rights_revision(connection, tenant), found
+            return self._rights_revision(connection, tenant), found
 
     def term_counts(self, places: Sequence[int], terms: Sequence[int]) -> tuple[int, Mapping[int, int]]:
         """How many passages the places with these numbers have, and how many of them hold each term."""
         asked = self._catalog.lists(places=places, terms=[PASSAGES, *terms])
         with self._catalog.reading() as connection:
-            found = {term: int(passages) for term, passages in connection.execute(self._term_counts, asked)}
+            found = {term: int(passages) for term, passages in self._term_counts(connection, asked)}
         return found.pop(PASSAGES, 0), found
 
     def origin(self, acl_id: str) -> tuple[str, str | None]:
@@ -134,9 +136,8 @@ class CatalogReader:
             stored.append(Stored(document(about), acl(str(rights[0]), str(rights[1])), chunk(piece)))
         return stored
 
-
-def _rights_revision(connection: Connection, tenant: str) -> int:
-    return connection.execute(select(revisions.c.rights).where(revisions.c.tenant == tenant)).scalar() or 0
+    def _rights_revision(self, connection: Connection, tenant: str) -> int:
+        return self._revision(connection, {"tenant": tenant}).scalar() or 0
 
 
 def _chunks(tenant: str | BindParameter[str]) -> Select[tuple[object, ...]]:

@@ -14,8 +14,8 @@ from rag.errors import NotFound
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_directory import replace_edges
 from rag.stores.catalog_history import note_edges, utc
-from rag.stores.catalog_revisions import DIRECTORY, renew
-from rag.stores.catalog_schema import bound_paths, membership_history, realm_groups, realm_syncs, revisions
+from rag.stores.catalog_revisions import DIRECTORY, DIRECTORY_NOW, renew
+from rag.stores.catalog_schema import bound_paths, membership_history, realm_groups, realm_syncs
 
 PEOPLE_A_STATEMENT = 1_000
 
@@ -47,6 +47,7 @@ class CatalogRealm:
         self._catalog = catalog
         self._tenant = tenant
         self._realm = realm
+        self._revision = catalog.rendered(DIRECTORY_NOW)
         self._remembered: tuple[int, GroupTree] | None = None
 
     @property
@@ -62,8 +63,7 @@ class CatalogRealm:
     def tree(self) -> GroupTree:
         """The groups as they were last seen; read again only after a change."""
         with self._catalog.reading() as connection:
-            number = select(revisions.c.directory).where(revisions.c.tenant == self._tenant)
-            revision: int = connection.execute(number).scalar() or 0
+            revision: int = self._revision(connection, {"tenant": self._tenant}).scalar() or 0
             remembered = self._remembered
             if remembered is None or remembered[0] != revision:
                 remembered = self._remembered = revision, self._tree(connection)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, bindparam, select, text
+
+from rag.stores.catalog_schema import revisions
 
 DIRECTORY = text(
     "INSERT INTO revisions (tenant, directory, rights) VALUES (:tenant, :drawn, 0) "
@@ -20,6 +22,10 @@ RIGHTS = text(
     "ON CONFLICT (tenant) DO UPDATE SET rights = excluded.rights"
 )
 """For what changes governing places."""
+DIRECTORY_NOW = select(revisions.c.directory).where(revisions.c.tenant == bindparam("tenant"))
+"""The number of the tenant's memberships; no row before the first change."""
+RIGHTS_NOW = select(revisions.c.rights).where(revisions.c.tenant == bindparam("tenant"))
+"""The number of his governing places; no row before the first change."""
 _BITS = 62
 
 

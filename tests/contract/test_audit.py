@@ -210,6 +210,8 @@ def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
     assert (bob.who, bob.times, bob.passages) == (BOB, 1, set())
     assert [(each.document, each.times) for each in trail.what_saw(ANN).sights] == [(DOCUMENT, 2), (OTHER, 1)]
     assert [each.times for each in trail.who_saw(DOCUMENT, after=2).sights] == [1]
+    assert trail.what_saw(ANN.rpartition(":")[2]) == trail.what_saw(ANN)
+    assert trail.what_saw(ANN.rpartition(":")[2].upper()) == trail.what_saw(ANN[1:]) == Seen([])
     assert trail.who_saw("%") == trail.what_saw("kc:r:user:nobody") == Seen([])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from api.admission.key_issue import issue
 from api.admission.local_operator import LOCAL_OPERATOR
 from rag.access import principals
 from rag.access.api_keys import MOST_KEYS, ApiKey, KeyScope, digest, mint
-from rag.access.audit import Act
+from rag.access.audit import Act, Action
 from rag.errors import NotAllowed, Unavailable
 from tests.library import OPERATOR, REALM, SALES, TENANT, CurrentSubjects, Written, open_library, person, token
 
@@ -344,6 +345,17 @@ def test_making_first_use_and_revocation_of_a_key_are_on_record(client, library,
         assert event.about == made["id"]
         assert event.request_id
         assert made["key"][20:] not in repr(event)
+
+
+def test_a_record_says_by_which_key_or_client_something_was_read(client, library, subjects) -> None:
+    ann = principals.user(REALM, "ann")
+    subjects.held[ann] = frozenset({ann, SALES})
+    made = own(client, "POST", name="notebook").json()
+    documents(client, made["key"])
+    client.get("/v1/documents", headers=person("ann", groups=["/sales"]))
+    read = [each for each in library.kustos.records.trail.entries() if each.action == Action.LIST]
+    assert [json.loads(each.detail) for each in read] == [{"client": f"key:{made['id']}"}, {"client": "web"}]
+    assert len({each.person for each in read}) == 1
 
 
 def test_a_key_that_an_operator_makes_for_somebody_names_both(library) -> None:

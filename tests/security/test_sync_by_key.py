@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.admission.key_issue import issue
 from rag.access import principals
-from rag.access.api_keys import KeyScope
+from rag.access.api_keys import KeyScope, id_of
 from rag.access.audit import Act
 from tests.library import OPERATOR, REALM, CurrentSubjects, Library, open_library, person
 
@@ -128,8 +128,9 @@ def test_a_folder_that_has_become_a_link_is_not_followed(
 
 
 def test_whoever_starts_a_sync_is_on_record(client: TestClient, library: Library, share: Path) -> None:
-    synced(client, key(library, KeyScope.PUSH))
+    pushing = key(library, KeyScope.PUSH)
+    synced(client, pushing)
     *_, last = (each for each in library.kustos.records.trail.entries() if each.action == Act.INGEST)
     assert last.about == "share"
-    assert json.loads(last.detail) == {"path": str(share)}
+    assert json.loads(last.detail) == {"path": str(share), "client": f"key:{id_of(pushing['X-API-Key'])}"}
     assert library.kustos.records.trail.names()[last.person] == JOB
