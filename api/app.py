@@ -15,6 +15,7 @@ from api.admission.local_operator import LocalOperator
 from api.admission.subjects import Subjects, open_subjects
 from api.errors import add_error_handlers
 from api.explaining import Explaining
+from api.keycloak_realm.standing import open_provider
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
 from api.routes import (
@@ -45,7 +46,7 @@ from api.slow_work import (
 )
 from api.tokens.auth import Identity
 from api.tokens.demo_issuer import DemoIssuer
-from api.tokens.issuers import check_demo, open_provider
+from api.tokens.issuers import check_demo
 from ingest.bootstrap import Ingesting, open_pages
 from rag.bootstrap import Kustos
 from rag.machine import processors

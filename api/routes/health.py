@@ -21,7 +21,10 @@ router = APIRouter(route_class=GuardedRoute)
 
 PATIENCE_S = 0.5
 """Shorter than who asks for readiness usually waits, which is a second."""
-SILENT = "The identity provider does not answer, so nobody can be admitted until it does. A restart does not help."
+SILENT = (
+    "The identity provider does not answer, or not this service, so nobody can be admitted until it does. The log says "
+    "why. A restart does not help."
+)
 
 
 @router.get("/healthz", summary="The process answers")

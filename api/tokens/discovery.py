@@ -11,7 +11,7 @@ from threading import Lock
 import httpx
 
 from api.tokens.published import client, read_json
-from rag.errors import Unavailable
+from rag.errors import KustosError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,15 @@ KNOWN_S = 5.0
 class Provider:
     """The provider whose addresses begin with `base`. Decides nothing about anybody."""
 
-    def __init__(self, base: str, http: httpx.Client, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        base: str,
+        http: httpx.Client,
+        clock: Callable[[], float] = time.monotonic,
+        ask_as_us: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`ask_as_us` asks it what only this service may ask, and raises KustosError if there is no answer."""
+        self._ask_as_us = ask_as_us
         self._url = base + PATH
         self._http = http
         self._clock = clock
@@ -34,8 +42,8 @@ class Provider:
         self._silent = False
 
     @classmethod
-    def at(cls, base: str) -> Provider:
-        return cls(base, client())
+    def at(cls, base: str, ask_as_us: Callable[[], object] = lambda: None) -> Provider:
+        return cls(base, client(), ask_as_us=ask_as_us)
 
     def issuer(self) -> str:
         """What it calls itself in its tokens. Asks each time: for operators, not for callers.
@@ -49,7 +57,10 @@ class Provider:
             raise Unavailable(f"the identity provider does not answer at {self._url}: {error}") from error
 
     def answers(self, patience_s: float) -> bool:
-        """Whether it answers, as of `KNOWN_S` ago or later. A question that is open for `patience_s` counts as no."""
+        """Whether it answers, and this service too, as of `KNOWN_S` ago or later.
+
+        A question that is open for `patience_s` counts as no.
+        """
         with self._lock:
             now = self._clock()
             if self._asked is None or (self._asked.done() and now >= self._asked_at + KNOWN_S):
@@ -64,7 +75,8 @@ class Provider:
         """Asks. The log is told when it falls silent and when that is over, and not each time."""
         try:
             self.issuer()
-        except Unavailable as error:
+            self._ask_as_us()
+        except KustosError as error:
             if not self._silent:
                 log.warning("nobody can be admitted until this is over: %s", error)
             self._silent = True

@@ -99,21 +99,17 @@ def issuer_of(settings: Settings, groups: GroupsNow | None = None) -> Issuer:
         tenant=settings.tenant,
         clients=frozenset(settings.clients or {settings.audience}),
         keys=HttpKeys.at(settings.jwks_url),
-        worth=AskedOfKeycloak(
-            Introspection(introspection_url(settings.jwks_url), settings.service_client, settings.service_secret),
-            Freshness(settings.freshness_s),
-            groups,
-        ),
+        worth=AskedOfKeycloak(introspection_of(settings), Freshness(settings.freshness_s), groups),
     )
 
 
-def open_provider(settings: Settings) -> Provider | None:
-    """The settings' provider, to be asked whether it answers and what it calls itself; None if there is none.
+def introspection_of(settings: Settings) -> Introspection:
+    """Asks what a token is worth, as the service client of the settings.
 
     Raises:
-        Misconfigured: its keys are not at an address of Keycloak's.
+        Misconfigured: the keys are not at an address of Keycloak's.
     """
-    return Provider.at(realm_url(settings.jwks_url)) if settings.issuer else None
+    return Introspection(introspection_url(settings.jwks_url), settings.service_client, settings.service_secret)
 
 
 def introspection_url(jwks_url: str) -> str:

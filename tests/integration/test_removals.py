@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.keycloak_realm.standing import open_provider
 from api.tokens.auth import Identity
 from api.tokens.issuers import open_identity
 from rag.access import principals
@@ -150,6 +151,10 @@ def test_a_wrong_secret_admits_nobody(realm: KeycloakRealm) -> None:
     wrong = Settings.from_mapping({**realm.environment(), "KUSTOS_SERVICE_SECRET": "wrong"})
     with pytest.raises(Unavailable, match="KUSTOS_SERVICE_SECRET"):
         open_identity(wrong, None).caller(realm.token("anna"))
+    ours, theirs = (open_provider(each) for each in (Settings.from_mapping(realm.environment()), wrong))
+    assert ours
+    assert theirs
+    assert (ours.answers(10), theirs.answers(10)) == (True, False)
 
 
 def test_within_the_stated_time_an_answer_holds_until_an_event_ends_it(realm: KeycloakRealm) -> None:

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from api.admission.doors import Doors
 from api.tokens.discovery import KNOWN_S, Provider
-from rag.errors import Unavailable
+from rag.errors import KustosError, NotAllowed, Unavailable
 from tests.fake_provider import FakeProvider
 from tests.fakes import Clock
 from tests.library import open_library
@@ -29,16 +29,21 @@ class World:
     now: float = 0.0
     asked: int = 0
     answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"issuer": BASE})
+    refused: KustosError | None = None
     released: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
         http = httpx.Client(transport=httpx.MockTransport(self._serve))
-        self.provider = Provider(BASE, http, clock=lambda: self.now)
+        self.provider = Provider(BASE, http, clock=lambda: self.now, ask_as_us=self._ask_as_us)
 
     def _serve(self, request: httpx.Request) -> httpx.Response:
         assert str(request.url) == f"{BASE}/.well-known/openid-configuration"
         self.asked += 1
         return self.answer()
+
+    def _ask_as_us(self) -> None:
+        if self.refused:
+            raise self.refused
 
     def refuse(self) -> httpx.Response:
         raise httpx.ConnectError("Connection refused")
@@ -74,6 +79,15 @@ def test_ft_02_silence_and_its_end_are_noticed_and_each_is_one_line_of_the_log(w
     assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
     assert "nobody can be admitted" in caplog.messages[0]
     assert "Connection refused" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("error", [Unavailable("status 401; check KUSTOS_SERVICE_SECRET"), NotAllowed("no roles")])
+def test_one_that_answers_others_and_not_this_service_does_not_answer(world: World, caplog, error) -> None:
+    world.refused = error
+    assert not world.provider.answers(1.0)
+    assert str(error) in caplog.text
+    world.refused, world.now = None, world.now + KNOWN_S
+    assert world.provider.answers(1.0)
 
 
 def test_ft_03_who_asks_while_it_hangs_waits_so_long_and_who_comes_later_not_at_all(world: World) -> None:
