@@ -134,7 +134,7 @@ def read_all(
     """
     missing = [each.path for each in expectations if not (folder / each.path).is_file()]
     if missing:
-        raise BadDataset(f"{folder}: {len(missing)} files of the manifest are not there, the first is {missing[0]}")
+        raise BadDataset(f"{folder} lacks {len(missing)} of the files in the manifest, the first is {missing[0]}")
 
     def read(each: Expectation) -> Reading:
         reading = _reading(folder, each, parse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rag.access.principals import Principal
 
@@ -12,13 +12,14 @@ from rag.access.principals import Principal
 class Caller:
     """Who asks: made once per request from a verified token, before the directory widens it.
 
-    `client` is what he came with, for the audit alone: the client that his token was issued to, or `key:ID`.
+    `client` is what he came with, for the audit alone: the client that his token was issued to, or `key:ID`. With the
+    same rights he is the same caller.
     """
 
     tenant: str
     subject: str
     principals: frozenset[Principal]
-    client: str = ""
+    client: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def test_a_file_of_the_manifest_that_is_not_there_ends_the_command(folder) -> No
     (folder / "note.txt").unlink()
     ran = run(folder)
     assert ran.exit_code == 1
-    assert "1 files of the manifest are not there, the first is note.txt" in ran.output
+    assert "lacks 1 of the files in the manifest, the first is note.txt" in ran.output
 
 
 def test_a_bare_reader_that_hangs_or_fails_has_read_nothing(folder) -> None:
