@@ -174,7 +174,7 @@ class Health(_Reply):
 class Readiness(_Reply):
     status: Literal["ready"]
     admits: bool = Field(description="Whether the identity provider answers, without which nobody is let in.")
-    reason: str | None = Field(description="Why not; null where it does, and where there is none.")
+    reason: str | None = Field(description="Why not, or that the clocks differ; null if all is well.")
 
 
 class SampleAccount(_Reply):

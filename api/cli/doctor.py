@@ -16,6 +16,7 @@ from api.cli.output import counted
 from api.cli.signed_in import SignedIn
 from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
 from api.keycloak_realm.check import Realm, everybody, faults, read_export
+from api.keycloak_realm.standing import open_provider
 from api.sign_in.sessions import open_sessions
 from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
@@ -60,9 +61,9 @@ def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
     One cause is told once: what several checks find alike, and that Keycloak does not answer.
     """
     realm = partial(_realm, export=export)
-    of_keycloak = {_sign_in, _page} if export else {_sign_in, _page, realm}
+    of_keycloak = {_sign_in, _page, _clock} if export else {_sign_in, _page, realm, _clock}
     silent, found = False, list[Finding]()
-    for check in (*HERE, _identity, _sign_in, _page, realm, _directory, _demo):
+    for check in (*HERE, _identity, _sign_in, _page, realm, _clock, _directory, _demo):
         if silent and check in of_keycloak:
             continue
         try:
@@ -233,6 +234,13 @@ def _sign_in(settings: Settings) -> Iterator[Finding]:
         yield Finding("sign-in", "wrong", f"your own sign-in is not accepted: {error}; {MEND}")
     else:
         yield Finding("sign-in", "good", "your own sign-in is accepted")
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    """Whether tokens bear how far this machine's clock is from Keycloak's; silence is told elsewhere."""
+    provider = open_provider(settings)
+    if provider and provider.answers(PATIENCE_S) and provider.wrong_clock:
+        yield Finding("clock", "wrong", provider.wrong_clock)
 
 
 def _page(settings: Settings) -> Iterator[Finding]:

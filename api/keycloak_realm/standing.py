@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import Protocol
+
 from api.keycloak_realm.administration import KeycloakAccounts
+from api.tokens.claims import Claims
 from api.tokens.discovery import Provider
 from api.tokens.issuers import introspection_of, realm_url
+from rag.errors import Unavailable
 from rag.settings import Settings
 
 TIMEOUT_S = 2
 
 
-def open_provider(settings: Settings) -> Provider | None:
-    """The settings' provider, to be asked what it calls itself and whether it answers; None if there is none.
+class Accounts(Protocol):
+    def credentials(self) -> str: ...
 
-    Whether it answers this service shows in what it says of the service's own token: a secret that was exchanged, or a
-    client that was disabled, admits nobody either. A made-up token would do too, but be an error in Keycloak's log.
+
+class Worth(Protocol):
+    def claims(self, token: str) -> Claims: ...
+
+
+class AskedAsUs:
+    """Asks the provider what the service's own token is worth, and sees by a new one what time it is there.
+
+    A secret that was exchanged, or a client that was disabled, shows here. A made-up token would show it too, and be an
+    error in Keycloak's log each time. Keycloak 26.5 sends no `Date`, so its clock is read from the tokens it issues.
+    """
+
+    def __init__(self, accounts: Accounts, introspection: Worth, now: Callable[[], float] = time.time) -> None:
+        self._accounts = accounts
+        self._introspection = introspection
+        self._now = now
+        self._token = ""
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """By how many seconds its clock is ahead of this one's, as of its last new token; to a second or two.
+
+        Raises:
+            NotAllowed, NotAuthenticated, Unavailable: it does not answer, or not this service.
+        """
+        token, received = self._accounts.credentials(), self._now()
+        issued = self._introspection.claims(token).get("iat")
+        if not isinstance(issued, int):
+            raise Unavailable("the identity provider does not say when the service's own token was issued")
+        if token != self._token:
+            self._token, self._ahead_s = token, issued - received
+        return self._ahead_s
+
+
+def open_provider(settings: Settings, now: Callable[[], float] = time.time) -> Provider | None:
+    """The settings' provider, to be asked what it calls itself and whether it answers; None if there is none.
 
     Raises:
         Misconfigured: a setting of the provider is missing or unsafe.
     """
     if not settings.issuer:
         return None
-    accounts, introspection = KeycloakAccounts.of(settings, TIMEOUT_S), introspection_of(settings)
-    return Provider.at(realm_url(settings.jwks_url), lambda: introspection.claims(accounts.credentials()))
+    asked = AskedAsUs(KeycloakAccounts.of(settings, TIMEOUT_S), introspection_of(settings), now)
+    return Provider.at(realm_url(settings.jwks_url), asked)

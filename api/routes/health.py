@@ -52,5 +52,8 @@ def check_ready(kustos: Kustos) -> None:
 
 def readiness(doors: Iterable[Doors]) -> Readiness:
     """What is said of a service that is ready: whether everybody's identity provider answers. One is asked in vain."""
-    admits = all(each.provider is None or each.provider.answers(PATIENCE_S) for each in doors)
-    return Readiness(status="ready", admits=admits, reason=None if admits else SILENT)
+    providers = [each.provider for each in doors if each.provider]
+    if not all(each.answers(PATIENCE_S) for each in providers):
+        return Readiness(status="ready", admits=False, reason=SILENT)
+    wrong_clock = next((each.wrong_clock for each in providers if each.wrong_clock), None)
+    return Readiness(status="ready", admits=True, reason=wrong_clock)

@@ -10,6 +10,7 @@ from threading import Lock
 
 import httpx
 
+from api.tokens.auth import LEEWAY_S
 from api.tokens.published import client, read_json
 from rag.errors import KustosError, Unavailable
 
@@ -28,9 +29,12 @@ class Provider:
         base: str,
         http: httpx.Client,
         clock: Callable[[], float] = time.monotonic,
-        ask_as_us: Callable[[], object] = lambda: None,
+        ask_as_us: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`ask_as_us` asks it what only this service may ask, and raises KustosError if there is no answer."""
+        """`ask_as_us` asks it what only this service may ask, and says by how many seconds its clock is ahead of ours.
+
+        It raises KustosError if there is no answer.
+        """
         self._ask_as_us = ask_as_us
         self._url = base + PATH
         self._http = http
@@ -40,9 +44,10 @@ class Provider:
         self._asked: Future[bool] | None = None
         self._asked_at = 0.0
         self._silent = False
+        self._wrong_clock: str | None = None
 
     @classmethod
-    def at(cls, base: str, ask_as_us: Callable[[], object] = lambda: None) -> Provider:
+    def at(cls, base: str, ask_as_us: Callable[[], float] = lambda: 0.0) -> Provider:
         return cls(base, client(), ask_as_us=ask_as_us)
 
     def issuer(self) -> str:
@@ -71,11 +76,16 @@ class Provider:
         except TimeoutError:
             return False
 
+    @property
+    def wrong_clock(self) -> str | None:
+        """What is wrong with this machine's clock, as of the last answer: None if tokens bear how far it is off."""
+        return self._wrong_clock
+
     def _tried(self) -> bool:
         """Asks. The log is told when it falls silent and when that is over, and not each time."""
         try:
             self.issuer()
-            self._ask_as_us()
+            self._compare_clocks(self._ask_as_us())
         except KustosError as error:
             if not self._silent:
                 log.warning("nobody can be admitted until this is over: %s", error)
@@ -85,6 +95,22 @@ class Provider:
             log.info("the identity provider answers again")
         self._silent = False
         return True
+
+    def _compare_clocks(self, ahead_s: float) -> None:
+        wrong = _wrong_clock(ahead_s)
+        if wrong and not self._wrong_clock:
+            log.warning("%s", wrong)
+        self._wrong_clock = wrong
+
+
+def _wrong_clock(ahead_s: float) -> str | None:
+    if abs(ahead_s) <= LEEWAY_S:
+        return None
+    side = "behind" if ahead_s > 0 else "ahead of"
+    return (
+        f"The clock of this machine is {abs(ahead_s):.0f} s {side} the identity provider's, so tokens are refused or "
+        "end at the wrong time. Set both by NTP."
+    )
 
 
 def _issuer(told: object) -> str:

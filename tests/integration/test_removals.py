@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_a_wrong_secret_admits_nobody(realm: KeycloakRealm) -> None:
     assert ours
     assert theirs
     assert (ours.answers(10), theirs.answers(10)) == (True, False)
+
+
+@pytest.mark.parametrize(("wrong_by_s", "told"), [(0, None), (300, "ahead of"), (-300, "behind")])
+def test_tv_18_a_clock_that_is_not_keycloaks_is_told(realm: KeycloakRealm, wrong_by_s: int, told: str | None) -> None:
+    provider = open_provider(Settings.from_mapping(realm.environment()), lambda: time.time() + wrong_by_s)
+    assert provider
+    assert provider.answers(10)
+    assert provider.wrong_clock is None if told is None else told in str(provider.wrong_clock)
 
 
 def test_within_the_stated_time_an_answer_holds_until_an_event_ends_it(realm: KeycloakRealm) -> None:

@@ -9,13 +9,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from api.cli import doctor
 from api.cli.doctor import Finding, examine
 from api.tokens.auth import usable
 from api.tokens.demo_issuer import DemoIssuer
-from api.tokens.discovery import PATH
+from api.tokens.discovery import PATH, Provider
 from api.tokens.issuers import CERTS
 from rag.settings import Settings
 from tests.library import jwk, signing_key
@@ -147,3 +149,14 @@ def test_doctor_asks_no_provider_where_the_demo_is(tmp_path: Path) -> None:
 )
 def test_tv_08_a_key_counts_only_if_its_tokens_would_be_accepted(key: dict[str, Any], can_sign: bool) -> None:
     assert usable(key) is can_sign
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(1.0, []), (300.0, ["300 s behind"])])
+def test_tv_18_doctor_says_how_far_the_clocks_are_apart(tmp_path: Path, monkeypatch, ahead_s: float, told) -> None:
+    described = httpx.MockTransport(lambda _: httpx.Response(200, json={"issuer": ISSUER}))
+    provider = Provider(ISSUER, httpx.Client(transport=described), ask_as_us=lambda: ahead_s)
+    monkeypatch.setattr(doctor, "open_provider", lambda _: provider)
+    settings = Settings(home=tmp_path, models_dir=tmp_path, ollama_url="")
+    clocks = [each for each in examine(settings) if each.check == "clock"]
+    assert [each.state for each in clocks] == ["wrong"] * len(told)
+    assert all(word in each.detail for word, each in zip(told, clocks, strict=True))

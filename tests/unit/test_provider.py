@@ -13,6 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.admission.doors import Doors
+from api.keycloak_realm.standing import AskedAsUs
+from api.tokens.auth import LEEWAY_S
+from api.tokens.claims import Claims
 from api.tokens.discovery import KNOWN_S, Provider
 from rag.errors import KustosError, NotAllowed, Unavailable
 from tests.fake_provider import FakeProvider
@@ -30,6 +33,7 @@ class World:
     asked: int = 0
     answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"issuer": BASE})
     refused: KustosError | None = None
+    ahead_s: float = 0.0
     released: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
@@ -41,9 +45,10 @@ class World:
         self.asked += 1
         return self.answer()
 
-    def _ask_as_us(self) -> None:
+    def _ask_as_us(self) -> float:
         if self.refused:
             raise self.refused
+        return self.ahead_s
 
     def refuse(self) -> httpx.Response:
         raise httpx.ConnectError("Connection refused")
@@ -127,6 +132,55 @@ def test_ft_02_while_the_provider_is_silent_the_service_stays_ready_and_says_tha
     assert reply.status_code == 200
     assert reply.json()["admits"] is False
     assert "does not answer" in reply.json()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "told"), [(-LEEWAY_S, None), (LEEWAY_S, None), (300.2, "300 s behind"), (-300.9, "301 s ahead of")]
+)
+def test_tv_18_readiness_says_how_far_the_clocks_are_apart(
+    world: World, client: TestClient, caplog, ahead_s, told
+) -> None:
+    world.ahead_s = ahead_s
+    for _ in range(2):
+        reply = client.get("/readyz").json()
+        assert (reply["status"], reply["admits"]) == ("ready", True)
+        assert reply["reason"] is None if told is None else told in reply["reason"]
+        world.now += KNOWN_S
+    assert len([each for each in caplog.messages if "clock" in each]) == bool(told)
+    world.ahead_s = 0.0
+    assert client.get("/readyz").json()["reason"] is None
+
+
+@dataclass
+class OwnTokens:
+    """What Keycloak gives the service, and what it says of that; `issued` counts by Keycloak's clock."""
+
+    token: str = "first"
+    issued: object = 1_000
+
+    def credentials(self) -> str:
+        return self.token
+
+    def claims(self, token: str) -> Claims:
+        assert token == self.token
+        return {"active": True, "iat": self.issued}
+
+
+def test_tv_18_the_clock_is_read_from_a_new_token_and_not_from_one_that_has_grown_old() -> None:
+    own, now = OwnTokens(), [1_001.0]
+    asked = AskedAsUs(own, own, lambda: now[0])
+    assert asked() == -1
+    now[0] += 50
+    assert asked() == -1
+    own.token, own.issued = "second", 1_351
+    assert asked() == 300
+
+
+@pytest.mark.parametrize("issued", [None, "1000", 1.5])
+def test_a_provider_that_does_not_say_when_it_issued_a_token_does_not_answer(issued: object) -> None:
+    own = OwnTokens(issued=issued)
+    with pytest.raises(Unavailable, match="when"):
+        AskedAsUs(own, own)()
 
 
 def test_ft_02_nobody_is_sent_to_a_provider_that_is_silent(world: World, client: TestClient) -> None:
