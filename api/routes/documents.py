@@ -9,10 +9,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.admission.doors import GuardedRoute
-from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages
+from api.given import RequestId, TheCaller, TheDrawings, TheKustos, ThePages, TheUnconfirmed
 from api.schemas import WRITABLE, DocumentList, DocumentReply, PassageInContext, PassageReply
 from api.threads import in_thread
 from rag.access.audit import Action, Purpose
+from rag.access.scope import Caller
 from rag.documents import SORTED_CHARS, Box, Document
 from rag.errors import NotFound
 
@@ -86,6 +87,7 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
     pages: ThePages,
     drawings: TheDrawings,
     caller: TheCaller,
+    unconfirmed: TheUnconfirmed,
     request_id: RequestId,
     passage: Annotated[str | None, Query(description="Number of a passage to mark on the page.")] = None,
     width: Annotated[int, Query(ge=200, le=2_000, description="In pixels, rounded up to a multiple of 200.")] = 1_000,
@@ -96,8 +98,8 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
     pixels = -(-width // WIDTH_STEP) * WIDTH_STEP
     purpose = Purpose(Action.READ, request_id)
 
-    def released() -> tuple[Document, tuple[Box, ...]]:
-        scope = kustos.gate.scope_for(caller, purpose)
+    def released(viewer: Caller) -> tuple[Document, tuple[Box, ...]]:
+        scope = kustos.gate.scope_for(viewer, purpose)
         about = kustos.gate.document(scope, identifier, purpose)
         if ordinal is None:
             return about, ()
@@ -108,9 +110,12 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
         return about, chunk.boxes
 
     with drawings.place(caller.subject):
-        about, marked = await in_thread(released)
+        about, marked = await in_thread(released, caller)
         picture = await drawings.run(partial(pages.png, caller.subject, about, wanted, pixels, marked))
-    if await in_thread(released) != (about, marked):  # a right may have gone while it was drawn (RC-05)
+    now = (
+        await unconfirmed.confirmed_again()
+    )  # a right, or the caller himself, may have gone while it was drawn (RC-05)
+    if await in_thread(released, now) != (about, marked):
         raise NotFound(f"document {identifier!r} has changed while its page was drawn")
     return Response(picture, media_type="image/png")
 

@@ -12,7 +12,11 @@ import pymupdf
 import pytest
 from fastapi.testclient import TestClient
 
+from api.tokens.auth import AskedOfKeycloak
+from api.tokens.freshness import Freshness
+from api.tokens.introspection import Introspection
 from ingest.bootstrap import filesystem_source
+from tests.fake_keycloak import CLIENT, SECRET, fake_keycloak
 from tests.library import REALM, Library, open_library, person
 
 SALES, OTHERS = person("ann", groups=["/sales"]), person("bob", groups=["/hr"])
@@ -121,6 +125,26 @@ def test_rc_05_a_right_that_goes_while_a_page_is_drawn_takes_its_picture_with_it
     share.app.state.pages = LatePen()
     reply = share.client.get(address, headers=SALES)
     assert (reply.status_code, reply.headers["content-type"]) == (404, "application/json")
+
+
+def test_rc_05_who_is_disabled_while_a_page_is_drawn_does_not_get_its_picture(share: Share) -> None:
+    address = f"/v1/documents/{share.document('plan.pdf')}/pages/1"
+    pen = share.app.state.pages
+    with fake_keycloak() as keycloak:
+        worth = AskedOfKeycloak(Introspection(keycloak.url, CLIENT, SECRET), Freshness(0.0))
+        app = share.library.app(worth=worth)
+        client = TestClient(app, base_url="http://127.0.0.1")
+        assert client.get(address, headers=SALES).status_code == 200
+
+        class LatePen:
+            def png(self, *page: Any) -> bytes:
+                picture: bytes = pen.png(*page)
+                keycloak.active = False
+                return picture
+
+        app.state.pages = LatePen()
+        reply = client.get(address, headers=SALES)
+        assert (reply.status_code, reply.headers["content-type"]) == (401, "application/json")
 
 
 def test_rc_13_a_page_that_was_changed_since_is_not_shown_under_the_rights_of_before(share: Share) -> None:
