@@ -38,8 +38,8 @@ async def evaluate(
         if more := len(body.queries) - 1:
             await in_thread(count, more)
         by_query = await evaluations.run(run)
-    if not caller.principals <= (await unconfirmed.confirmed_again()).principals:
-        raise Unavailable("the caller lost rights while his queries were asked")
+    if caller.principals != (await unconfirmed.confirmed_again()).principals:  # what was gained may deny (RC-05)
+        raise Unavailable("what the caller may read changed while his queries were asked")
     return EvaluationReply(
         queries=len(body.queries),
         retriever=body.retriever,

@@ -79,27 +79,45 @@ def test_fb_14_a_right_that_the_catalog_took_away_counts_no_more(client: TestCli
     assert evaluated(client, {HOTELS.id: 1}).json()["measures"] == NOTHING
 
 
-def test_rc_05_who_loses_a_right_while_he_measures_gets_no_figures(library: Library) -> None:
+@pytest.fixture
+def subjects() -> Changing:
     eve = principals.user(REALM, "eve")
-    held = frozenset({eve, SALES, principals.client_role(REALM, "kustos", "evaluator")})
-    subjects = Losing({eve: held})
-    client = TestClient(library.app(subjects=subjects), base_url="http://127.0.0.1")
-    made = client.post("/v1/keys", json={"name": "x", "scopes": ["evaluate"]}, headers=EVE).json()
-    key = {"X-API-Key": made["key"]}
+    return Changing({eve: frozenset({eve, SALES, principals.client_role(REALM, "kustos", "evaluator")})})
+
+
+def test_rc_05_who_loses_a_right_while_he_measures_gets_no_figures(library: Library, subjects: Changing) -> None:
+    client, key = with_key(library, subjects)
     assert evaluated(client, {HOTELS.id: 1}, headers=key).json()["measures"] == ALL
     subjects.losing = frozenset({SALES})
     assert evaluated(client, {HOTELS.id: 1}, headers=key).status_code == 503
     assert evaluated(client, {HOTELS.id: 1}, headers=key).json()["measures"] == NOTHING
 
 
-class Losing(CurrentSubjects):
-    """Accounts that lose `losing` once somebody has been told what they hold."""
+def test_rc_05_who_comes_to_be_denied_while_he_measures_gets_no_figures(library: Library, subjects: Changing) -> None:
+    suspended = principals.group(REALM, "/suspended")
+    library.regrant(HOTELS, Acl(allow=frozenset({SALES}), deny=frozenset({suspended})))
+    client, key = with_key(library, subjects)
+    assert evaluated(client, {HOTELS.id: 1}, headers=key).json()["measures"] == ALL
+    subjects.gaining = frozenset({suspended})
+    assert evaluated(client, {HOTELS.id: 1}, headers=key).status_code == 503
+    assert evaluated(client, {HOTELS.id: 1}, headers=key).json()["measures"] == NOTHING
+
+
+def with_key(library: Library, subjects: Changing) -> tuple[TestClient, dict[str, str]]:
+    client = TestClient(library.app(subjects=subjects), base_url="http://127.0.0.1")
+    made = client.post("/v1/keys", json={"name": "x", "scopes": ["evaluate"]}, headers=EVE).json()
+    return client, {"X-API-Key": made["key"]}
+
+
+class Changing(CurrentSubjects):
+    """Accounts that lose `losing` and come to hold `gaining` once somebody has been told what they hold."""
 
     losing: frozenset[str] = frozenset()
+    gaining: frozenset[str] = frozenset()
 
     def caller(self, subject: str) -> Caller:
         found = super().caller(subject)
-        self.held[subject] -= self.losing
+        self.held[subject] = self.held[subject] - self.losing | self.gaining
         return found
 
 
