@@ -69,6 +69,7 @@ _OF_STATUS: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", "The request cannot be read. Check its headers and its body."),
     404: ("not_found", "There is nothing at this address. /openapi.json lists what there is."),
     405: ("method_not_allowed", "This address does not take this method. /openapi.json lists what it takes."),
+    408: ("too_slow", "The request's body did not come within 10 seconds. Send it at once."),
     413: ("too_large", "The request's body is too large. Send a shorter one."),
     421: ("wrong_host", "This service answers under the address it was started with only."),
 }

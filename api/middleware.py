@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Set
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
@@ -16,6 +18,8 @@ from api import errors
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_000_000
+MAX_BODY_S = 10.0
+"""Who has sent half of a body holds memory, also without a proof where a form is one (SA-08)."""
 DEFAULT_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -65,6 +69,8 @@ class Envelope:
 
         try:
             await self._answer(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # in the middle of a body: nobody is left to be answered
         except Exception:
             log.exception("request %s failed", request_id)
             if not status:
@@ -84,22 +90,33 @@ class Envelope:
         elif _declared_bytes(headers) > MAX_BODY_BYTES:
             await errors.status_error(413)(scope, receive, send)
         else:
-            await self._app(scope, _limited(receive), send)
+            await self._app(scope, limited(receive), send)
 
 
-def _limited(receive: Receive) -> Receive:
-    """`receive` that stops at the limit, for bodies that do not declare their length."""
-    taken = 0
+def limited(receive: Receive) -> Receive:
+    """`receive` that stops at the limits: of bytes, for bodies that do not declare their length, and of time.
 
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
+    It raises HTTPException then: 413 or 408.
+    """
+    taken, until, whole = 0, 0.0, False
+
+    async def within() -> Message:
+        nonlocal taken, until, whole
+        if whole:
+            return await receive()  # that the client has gone
+        until = until or asyncio.get_running_loop().time() + MAX_BODY_S
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
         taken += len(message.get("body", b""))
         if taken > MAX_BODY_BYTES:
             raise HTTPException(413)
+        whole = not message.get("more_body")
         return message
 
-    return limited
+    return within
 
 
 def _declared_bytes(headers: Headers) -> int:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import logs
@@ -29,7 +30,7 @@ from api.admission.doors import Doors, Proof, proof_in_header
 from api.admission.limits import Failures
 from api.errors import internal_error, kustos_error, status_error
 from api.loopback import LOOPBACK_NAMES, is_loopback
-from api.middleware import Envelope, host_name
+from api.middleware import Envelope, host_name, limited
 from api.routes.health import check_ready, readiness
 from api.schemas import Readiness
 from api.sign_in.id_and_logout_tokens import LOGOUT_TYPES
@@ -105,7 +106,11 @@ class Tenants:
         if scope["type"] != "http":
             return
         if scope["path"] == LOGOUT:
-            body = await _body(receive)
+            try:
+                body = await _body(limited(receive))
+            except HTTPException as error:
+                await self._ours(status_error(error.status_code))(scope, receive, send)
+                return
             receive = _again(body)
         answer = await self._answer(Request(scope, receive), body if scope["path"] == LOGOUT else b"")
         await answer(scope, receive, send)

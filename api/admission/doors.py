@@ -1,4 +1,8 @@
-"""Checks a route's duty before anything of the request's body is read, and says who is asking."""
+"""Verifies what a request shows before anything of its body is read, and asks what that is worth once it is whole.
+
+Asked before, the answer would be as old as the sender makes it: he sends all but the last byte, and that one after his
+rights were taken away (RC-05).
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,8 @@ from rag.errors import BadInput, NotAllowed, NotAuthenticated
 
 log = logging.getLogger(__name__)
 
+Ask = Callable[[], Unconfirmed]
+"""Asks what somebody may read who has shown who he is. Raises Overloaded."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 KEY_HEADER = "x-api-key"
 FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
@@ -83,7 +89,8 @@ class Doors:
             NotAllowed: the caller does not have the duty, his key is for something else, the demo is not for him, or a
                 cookie comes from elsewhere.
             TooManyRequests: of this caller.
-            HTTPException: the demo is off.
+            HTTPException: the demo is off, or the body is too long or does not come.
+            ClientDisconnect: nobody is there to be answered any more.
             Unavailable: Keycloak does not answer, or too many wait for it.
         """
         match row.duty:
@@ -119,30 +126,35 @@ class Doors:
     async def _unconfirmed(self, row: Row, request: Request) -> Unconfirmed:
         proof = self._proof(request)
         work = self.cookies if proof.cookie else self.proofs
-        return await work.whole(partial(self._known, row, proof, request))
+        ask = await work.whole(partial(self._known, row, proof, request))
+        await request.body()
+        return ask()
 
-    def _known(self, row: Row, proof: Proof, request: Request) -> Unconfirmed:
-        """Who he says he is. He is counted before Keycloak is asked about him."""
+    def _known(self, row: Row, proof: Proof, request: Request) -> Ask:
+        """Who he says he is: verified and counted, and not asked about yet."""
         if proof.key:
             key = self.keys.verified(proof.key, row.scope)
             self._count(request, key.subject, key.id)
             refuse_elsewhere(request)
-            return self.keys.unconfirmed(key, request.state.request_id)
+            return partial(self.keys.unconfirmed, key, request.state.request_id)
         if self.sessions and proof.cookie:
-            return self.of_session(self.sessions, proof.cookie, request, apart=row.scope is None)
+            return self._of_session(self.sessions, proof.cookie, request, apart=row.scope is None)
         verified = self.identity.verified(proof.token)
-        return self._asked(verified, partial(self.identity.asked, verified), request, row.scope is None)
+        return self._counted(verified, partial(self.identity.asked, verified), request, row.scope is None)
 
-    def of_session(self, sessions: Sessions, held: str, request: Request, *, apart: bool = False) -> Unconfirmed:
+    def of_session(self, sessions: Sessions, held: str, request: Request) -> Unconfirmed:
         """Whom the cookie stands for.
 
         Raises:
             NotAuthenticated, TooManyRequests, Unavailable: as `admit`.
         """
-        token = sessions.verified(held)
-        return self._asked(token, partial(sessions.asked, held, token), request, apart)
+        return self._of_session(sessions, held, request, apart=False)()
 
-    def _asked(self, token: Verified, ask: Callable[[], Unconfirmed], request: Request, apart: bool) -> Unconfirmed:
+    def _of_session(self, sessions: Sessions, held: str, request: Request, *, apart: bool) -> Ask:
+        token = sessions.verified(held)
+        return self._counted(token, partial(sessions.asked, held, token), request, apart)
+
+    def _counted(self, token: Verified, ask: Ask, request: Request, apart: bool) -> Ask:
         """Counts whom the token names. That is undone if it turns out that the token is not his any more."""
 
         def refused() -> None:
@@ -152,9 +164,13 @@ class Doors:
         self.refusals.check(token.text)
         self._count(request, token.subject, apart=apart)
         refuse_elsewhere(request)
-        unconfirmed = ask()
-        unconfirmed.when_refused(refused)
-        return unconfirmed
+
+        def ask_once_counted() -> Unconfirmed:
+            unconfirmed = ask()
+            unconfirmed.when_refused(refused)
+            return unconfirmed
+
+        return ask_once_counted
 
     def _count(self, request: Request, subject: str, key_id: str | None = None, *, apart: bool = False) -> None:
         """Counts the request. A route that does the work of several counts the others by `request.state.count`."""
@@ -224,10 +240,12 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             doors: Doors = request.app.state.doors
+            strict = StrictRequest(request.scope, request.receive)
             try:
-                await doors.admit(row, request)
-                return await handler(StrictRequest(request.scope, request.receive))
+                await doors.admit(row, strict)
+                return await handler(strict)
             except NotAuthenticated:
+                request.state.headers = {}  # how busy somebody is, is nothing for who is not him any more (SC-10)
                 doors.failed(request)
                 raise
             except BadInput:

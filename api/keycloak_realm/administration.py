@@ -120,6 +120,19 @@ class KeycloakAccounts:
 
         return _asked(read)
 
+    def renew(self) -> None:
+        """Has a new token issued, where Keycloak has ended the one before.
+
+        Raises:
+            NotAllowed, Unavailable: as above.
+        """
+
+        def issue() -> None:
+            with self._renewing:
+                self._admin.connection.get_token()
+
+        _asked(issue)
+
     def groups_of(self, subject: str) -> list[Group]:
         """The groups that the account with this id is a direct member of; none if there is no such account.
 

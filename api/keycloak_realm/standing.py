@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from api.keycloak_realm.administration import KeycloakAccounts
 from api.tokens.claims import Claims
 from api.tokens.discovery import Provider
 from api.tokens.issuers import introspection_of, realm_url
-from rag.errors import Unavailable
+from rag.access.groups import Group
+from rag.errors import NotAuthenticated, Unavailable
 from rag.settings import Settings
 
 TIMEOUT_S = 2
@@ -18,6 +19,8 @@ TIMEOUT_S = 2
 
 class Accounts(Protocol):
     def credentials(self) -> str: ...
+    def renew(self) -> None: ...
+    def groups_of(self, subject: str) -> Sequence[Group]: ...
 
 
 class Worth(Protocol):
@@ -27,8 +30,9 @@ class Worth(Protocol):
 class AskedAsUs:
     """Asks the provider what the service's own token is worth, and sees by a new one what time it is there.
 
-    A secret that was exchanged, or a client that was disabled, shows here. A made-up token would show it too, and be an
-    error in Keycloak's log each time. Keycloak 26.5 sends no `Date`, so its clock is read from the tokens it issues.
+    A secret that was exchanged, or a client that was disabled, shows here; and in the question for its groups, that it
+    may not look at people any more. A made-up token would show the first too, and be an error in Keycloak's log.
+    Keycloak 26.5 sends no `Date`, so its clock is read from the tokens it issues.
     """
 
     def __init__(self, accounts: Accounts, introspection: Worth, now: Callable[[], float] = time.time) -> None:
@@ -44,10 +48,19 @@ class AskedAsUs:
         Raises:
             NotAllowed, NotAuthenticated, Unavailable: it does not answer, or not this service.
         """
+        try:
+            return self._asked()
+        except NotAuthenticated:  # a `not before` that was pushed ends this token like everybody's, and not the service
+            self._accounts.renew()
+            return self._asked()
+
+    def _asked(self) -> float:
         token, received = self._accounts.credentials(), self._now()
-        issued = self._introspection.claims(token).get("iat")
-        if not isinstance(issued, int):
-            raise Unavailable("the identity provider does not say when the service's own token was issued")
+        claims = self._introspection.claims(token)
+        issued, subject = claims.get("iat"), claims.get("sub")
+        if not isinstance(issued, int) or not isinstance(subject, str):
+            raise Unavailable("the identity provider does not say whose the service's own token is, and from when")
+        self._accounts.groups_of(subject)
         if token != self._token:
             self._token, self._ahead_s = token, issued - received
         return self._ahead_s

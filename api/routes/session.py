@@ -131,9 +131,11 @@ async def _logout_token(request: Request) -> str:
     Raises:
         BadInput: it is none, or holds none, or several.
     """
-    body = await request.body()
-    if len(body) > 2 * MAX_TOKEN_BYTES:
-        raise BadInput("the form is too long for a logout token")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > 2 * MAX_TOKEN_BYTES:
+            raise BadInput("the form is too long for a logout token")
     try:
         form = parse_qs(body.decode("ascii"), strict_parsing=True, max_num_fields=10)
         (token,) = form.get("logout_token", [])

@@ -17,7 +17,8 @@ from api.keycloak_realm.standing import AskedAsUs
 from api.tokens.auth import LEEWAY_S
 from api.tokens.claims import Claims
 from api.tokens.discovery import KNOWN_S, Provider
-from rag.errors import KustosError, NotAllowed, Unavailable
+from rag.access.groups import Group
+from rag.errors import KustosError, NotAllowed, NotAuthenticated, Unavailable
 from tests.fake_provider import FakeProvider
 from tests.fakes import Clock
 from tests.library import open_library
@@ -157,13 +158,26 @@ class OwnTokens:
 
     token: str = "first"
     issued: object = 1_000
+    ended: list[str] = field(default_factory=list)
+    may_not_look: bool = False
 
     def credentials(self) -> str:
         return self.token
 
+    def renew(self) -> None:
+        self.token += " again"
+
     def claims(self, token: str) -> Claims:
         assert token == self.token
-        return {"active": True, "iat": self.issued}
+        if token in self.ended:
+            raise NotAuthenticated("not any more")
+        return {"active": True, "iat": self.issued, "sub": "service"}
+
+    def groups_of(self, subject: str) -> list[Group]:
+        assert subject == "service"
+        if self.may_not_look:
+            raise NotAllowed("view-users")
+        return []
 
 
 def test_tv_18_the_clock_is_read_from_a_new_token_and_not_from_one_that_has_grown_old() -> None:
@@ -176,10 +190,26 @@ def test_tv_18_the_clock_is_read_from_a_new_token_and_not_from_one_that_has_grow
     assert asked() == 300
 
 
+def test_rc_04_a_not_before_that_was_pushed_ends_its_own_token_and_not_the_service() -> None:
+    own = OwnTokens(ended=["first"])
+    AskedAsUs(own, own)()
+    assert own.token == "first again"
+    own.ended.append(own.token)
+    own.ended.append(f"{own.token} again")
+    with pytest.raises(NotAuthenticated):
+        AskedAsUs(own, own)()
+
+
+def test_a_service_that_may_not_look_at_people_admits_nobody() -> None:
+    own = OwnTokens(may_not_look=True)
+    with pytest.raises(NotAllowed):
+        AskedAsUs(own, own)()
+
+
 @pytest.mark.parametrize("issued", [None, "1000", 1.5])
 def test_a_provider_that_does_not_say_when_it_issued_a_token_does_not_answer(issued: object) -> None:
     own = OwnTokens(issued=issued)
-    with pytest.raises(Unavailable, match="when"):
+    with pytest.raises(Unavailable, match="from when"):
         AskedAsUs(own, own)()
 
 
