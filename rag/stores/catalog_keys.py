@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from rag.access.api_keys import ApiKey, KeyScope, check_room
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import api_keys
 
 LAST_USED_STEP = timedelta(minutes=1)
+MOST_ENDED = 100
+"""Who makes and revokes keys all day would fill lists with them; the audit has them all."""
 
 
 class CatalogKeys:
@@ -22,7 +24,7 @@ class CatalogKeys:
         self._tenant = tenant
 
     def add(self, key: ApiKey) -> None:
-        """Keeps a new key.
+        """Keeps a new key, and of its subject's ended ones the `MOST_ENDED` that were made last.
 
         Raises:
             BadInput: its subject has as many that are valid as may be.
@@ -34,6 +36,7 @@ class CatalogKeys:
             self._catalog.take_turns(connection, f"keys {self._tenant} {key.subject}")
             check_room(connection.execute(self._valid(key.subject, key.created_at)).scalar_one())
             connection.execute(insert(api_keys), row)
+            connection.execute(delete(api_keys).where(api_keys.c.id.in_(self._too_many_ended(key))))
 
     def find(self, identifier: str) -> ApiKey | None:
         """The key with this id, whether valid or not; None if there is none.
@@ -77,6 +80,12 @@ class CatalogKeys:
         valid = (api_keys.c.revoked_at.is_(None), api_keys.c.expires_at > now)
         mine = (api_keys.c.tenant == self._tenant, api_keys.c.subject == subject)
         return select(func.count()).select_from(api_keys).where(*mine, *valid)
+
+    def _too_many_ended(self, new: ApiKey) -> Select[str]:
+        ended = api_keys.c.revoked_at.is_not(None) | (api_keys.c.expires_at <= new.created_at)
+        mine = (api_keys.c.tenant == self._tenant, api_keys.c.subject == new.subject)
+        newest_first = (api_keys.c.created_at.desc(), api_keys.c.id)
+        return select(api_keys.c.id).where(*mine, ended).order_by(*newest_first).offset(MOST_ENDED)
 
     def _is(self, identifier: str) -> tuple[Any, ...]:
         return api_keys.c.tenant == self._tenant, api_keys.c.id == identifier

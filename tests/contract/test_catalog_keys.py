@@ -15,7 +15,7 @@ from rag.access.api_keys import MOST_KEYS, ApiKey, KeyScope, digest, mint
 from rag.errors import BadInput
 from rag.ports import Bucket
 from rag.stores.catalog import Catalog
-from rag.stores.catalog_keys import CatalogKeys
+from rag.stores.catalog_keys import MOST_ENDED, CatalogKeys
 from rag.stores.catalog_limits import CatalogLimits
 from rag.stores.catalog_schema import rate_buckets
 
@@ -89,6 +89,19 @@ def test_only_valid_keys_count(keys) -> None:
         keys.add(each)
     keys.revoke(revoked.id, NOW)
     assert keys.valid_count(ANN, NOW) == 1
+
+
+def test_sa_08_who_makes_and_revokes_keys_all_day_fills_no_list(keys) -> None:
+    valid, of_bea = key(), key(BEA, expires_at=NOW)
+    made = [key(created_at=NOW + timedelta(minutes=number)) for number in range(MOST_ENDED + 5)]
+    for each in (valid, of_bea, *made):
+        keys.add(each)
+        if each in made:
+            keys.revoke(each.id, NOW)
+    keys.add(key(created_at=NOW + timedelta(days=1)))
+    kept = {each.id for each in keys.listed(ANN)}
+    assert [each.id in kept for each in (valid, *made)] == [True] + [False] * 5 + [True] * MOST_ENDED
+    assert keys.find(of_bea.id)
 
 
 def test_sa_05_keys_that_are_made_at_once_are_no_more_than_may_be(catalog, keys) -> None:
