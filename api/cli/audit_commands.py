@@ -6,6 +6,7 @@ What reads the audit, or takes something away, goes through the service with the
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from api.cli.installation import AS, JSON, MOMENT, asked, installed
 from api.cli.output import counted, note, on_the_clock, out, plain, print_json, print_table, typed_failures
+from rag.errors import Unavailable
 
 AFTER = click.option(
     "--after", type=click.IntRange(0), default=0, metavar="NUMBER", help="Look at the records behind this one only."
@@ -73,7 +75,7 @@ def head() -> None:
 )
 @typed_failures
 def export(who: str | None, since: datetime | None, until: datetime | None, names: bool, texts: bool) -> None:
-    """Print records as JSON lines with the fields of OCSF."""
+    """Print records as JSON lines with the fields of OCSF, up to this asking. Exit status 1 if they are not all."""
     from api.cli.connection import checked, proof, reach
 
     base, given = asked(), {"since": since, "until": until}
@@ -85,6 +87,8 @@ def export(who: str | None, since: datetime | None, until: datetime | None, name
         client.stream("GET", "/v1/audit/events", params=parameters, headers=headers) as reply,
     ):
         for line in checked(reply).iter_lines():
+            if "error" in (told := json.loads(line)):
+                raise Unavailable(f"the export is not whole, it broke off: {told['error']['message']}")
             click.echo(line)
 
 

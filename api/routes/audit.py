@@ -7,8 +7,11 @@ runs the service does not also read, or shorten, what was written about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -16,18 +19,22 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api import reports
+from api.access_table import Duty
 from api.admission.doors import GuardedRoute
 from api.admission.subjects import Subjects
-from api.given import RequestId, TheCaller, TheKustos, TheSubjects
+from api.errors import describe, error_body
+from api.given import RequestId, TheCaller, TheDoors, TheKustos, TheSubjects, TheUnconfirmed
 from api.schemas import WRITABLE
+from api.threads import in_thread
 from rag.access import ocsf
 from rag.access.audit import Act, Action, Deed, Purpose
 from rag.access.audit_chain import Entry, Mark
 from rag.access.scope import Caller
 from rag.bootstrap import Kustos
-from rag.errors import NotFound
+from rag.errors import KustosError, NotAllowed, NotFound
 from rag.stores.catalog_audit_keeping import By
 
+log = logging.getLogger(__name__)
 router = APIRouter(route_class=GuardedRoute)
 
 Moment = Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")]
@@ -109,9 +116,11 @@ def what_saw(
 
 
 @router.get("/v1/audit/events", summary="Records as OCSF events")
-def events(
+async def events(  # noqa: PLR0913  what a route depends on, each by its name
     kustos: TheKustos,
+    doors: TheDoors,
     caller: TheCaller,
+    unconfirmed: TheUnconfirmed,
     request_id: RequestId,
     *,
     since: Moment = None,
@@ -121,20 +130,25 @@ def events(
         bool, Query(description="With questions and passages, where the settings keep them and the auditor reads them.")
     ] = False,
 ) -> StreamingResponse:
-    """JSON lines, one event a record, in order."""
-    _told(kustos, caller, request_id, Act.AUDIT_EXPORTED, "events", names=int(names), texts=int(texts))
+    """JSON lines, one event a record, in order, up to this asking.
+
+    The auditor is confirmed again for each thousand. A last line with `error` says that the export is not whole.
+    """
+    asking = partial(_told, names=int(names), texts=int(texts))
+    await in_thread(asking, kustos, caller, request_id, Act.AUDIT_EXPORTED, "events")
     trail = kustos.records.trail
-    known = trail.names() if names else {}
-    kept = _KeptTexts(kustos, caller, request_id) if texts else None
+    head = await in_thread(trail.head)
+    known = await in_thread(trail.names) if names else {}
 
-    def lines() -> Iterator[str]:
-        for entry in trail.entries(_ms(since) or 0, _ms(until)):
-            event = ocsf.event(entry, known)
-            if kept and entry.text_hash and (text := trail.text(entry.number)):
-                event["unmapped"]["text"] = kept.shown(entry, json.loads(text))
-            yield json.dumps(event) + "\n"
+    async def auditor() -> Caller:
+        now = await unconfirmed.confirmed_again()
+        if not doors.identity.has_duty(now, Duty.AUDITOR):
+            raise NotAllowed(f"the caller lost the role '{Duty.AUDITOR}' of this service's client")
+        return now
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    export = _Export(kustos, auditor, request_id, known, texts)
+    portions = trail.portions(_ms(since) or 0, _ms(until), head.number)
+    return StreamingResponse(export.lines(portions), media_type="application/x-ndjson")
 
 
 @router.post("/v1/audit/prune", summary="Remove old records")
@@ -153,8 +167,43 @@ def forget(
     return {"days": kustos.records.keeping.forget(person, By(caller.subject, request_id))}
 
 
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """Records for somebody who may take them slowly, so he is asked for again and again by `auditor` (RC-05).
+
+    Attributes:
+        auditor: the caller as he is now; raises KustosError if he is no auditor any more.
+        names: subjects by pseudonym.
+    """
+
+    kustos: Kustos
+    auditor: Callable[[], Awaitable[Caller]]
+    request_id: str
+    names: Mapping[str, str]
+    texts: bool
+
+    async def lines(self, portions: Iterator[list[Entry]]) -> AsyncIterator[str]:
+        try:
+            while portion := await in_thread(partial(next, portions, None)):
+                events = self._events(portion, await self.auditor())
+                while line := await in_thread(partial(next, events, "")):
+                    yield line
+        except KustosError as error:
+            row, message = describe(error)
+            log.warning("the export %s broke off: %s", self.request_id, error)
+            yield json.dumps(error_body(message, row.type, error.code)) + "\n"
+
+    def _events(self, portion: Sequence[Entry], auditor: Caller) -> Iterator[str]:
+        kept = _KeptTexts(self.kustos, auditor, self.request_id) if self.texts else None
+        for entry in portion:
+            event = ocsf.event(entry, self.names)
+            if kept and entry.text_hash and (text := self.kustos.records.trail.text(entry.number)):
+                event["unmapped"]["text"] = kept.shown(entry, json.loads(text))
+            yield json.dumps(event) + "\n"
+
+
 class _KeptTexts:
-    """Texts beside records, for one auditor: the duty opens no document, so the gate decides about passages (RM-15)."""
+    """Texts beside a portion of records, for one auditor: the duty opens no document, so the gate decides (RM-15)."""
 
     def __init__(self, kustos: Kustos, caller: Caller, request_id: str) -> None:
         self._gate = kustos.gate
@@ -169,7 +218,7 @@ class _KeptTexts:
         return {name: value for name, value in text.items() if name != "passages"} | {"withheld": True}
 
     def _reads(self, document: str) -> bool:
-        """Asked of the gate once in an export, which records it."""
+        """Asked of the gate once in a portion, which records it."""
         if document not in self._readable:
             try:
                 self._gate.document(self._scope, document, self._purpose)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
@@ -94,20 +95,29 @@ class AuditTrail:
             self._verify_texts(connection, verdict)
         return verdict
 
-    def entries(self, since_ms: int = 0, until_ms: int | None = None) -> Iterator[Entry]:
-        """Records in their order, from a moment up to another, that one excluded.
+    def entries(self) -> Iterator[Entry]:
+        """All records in their order."""
+        return chain.from_iterable(self.portions())
 
-        Read in portions, so that nobody who takes them slowly holds the catalog.
+    def portions(
+        self, since_ms: int = 0, until_ms: int | None = None, through: int | None = None
+    ) -> Iterator[list[Entry]]:
+        """Records in their order, from a moment up to another, that one excluded, and none behind the number `through`.
+
+        In portions, each read when it is taken, so that nobody who takes them slowly holds the catalog.
         """
         statement = select(*_ENTRY).where(audit.c.tenant == self._tenant, audit.c.at_ms >= since_ms)
         if until_ms is not None:
             statement = statement.where(audit.c.at_ms < until_ms)
+        if through is not None:
+            statement = statement.where(audit.c.number <= through)
         last = 0
         while True:
             with self._catalog.reading() as connection:
                 following = statement.where(audit.c.number > last).order_by(audit.c.number).limit(_A_TIME)
                 some = [Entry(*row) for row in connection.execute(following)]
-            yield from some
+            if some:
+                yield some
             if len(some) < _A_TIME:
                 return
             last = some[-1].number

@@ -102,7 +102,7 @@ def test_records_of_one_tenant_are_numbered_from_one(log, catalog, home) -> None
 def test_entries_of_a_span_of_time(catalog, home, trail) -> None:
     for second in range(5):
         open_audit(catalog, home, clock=lambda at=second: float(at)).record(decision())
-    assert [each.at_ms for each in trail.entries(1_000, 3_000)] == [1_000, 2_000]
+    assert [each.at_ms for some in trail.portions(1_000, 3_000) for each in some] == [1_000, 2_000]
 
 
 def test_what_the_index_proposed_in_vain_is_counted_for_one_tenant_since_a_moment(catalog, home, trail) -> None:
