@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -18,6 +19,7 @@ from api.explaining import Explaining
 from api.keycloak_realm.standing import open_provider
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope
+from api.readiness import SharedLook, look
 from api.routes import (
     audit,
     chat,
@@ -117,6 +119,7 @@ def create_app(
         failures=Failures(settings.failures_per_address),
         provider=open_provider(settings),
     )
+    app.state.look = SharedLook(partial(look, [(kustos, app.state.doors)]))
     app.state.ingesting = ingesting or Ingesting(kustos)
     app.state.explaining = Explaining(kustos.records, known)
     app.state.pages = open_pages(kustos, app.state.ingesting.pool)

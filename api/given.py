@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.admission.doors import Doors
 from api.admission.subjects import Subjects
 from api.explaining import Explaining
+from api.readiness import SharedLook
 from api.slow_work import SlowWork
 from api.tokens.confirmation import Unconfirmed
 from ingest.bootstrap import Ingesting
@@ -69,6 +70,10 @@ async def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 
+async def _look(request: Request) -> SharedLook:
+    return cast(SharedLook, request.app.state.look)
+
+
 async def _subjects(request: Request) -> Subjects:
     return cast(Subjects, request.app.state.subjects)
 
@@ -85,4 +90,5 @@ TheAnswers = Annotated[SlowWork, Depends(_answers)]
 TheEvaluations = Annotated[SlowWork, Depends(_evaluations)]
 Count = Annotated[Callable[[int], None], Depends(_count)]
 TheDrawings = Annotated[SlowWork, Depends(_drawings)]
+TheLook = Annotated[SharedLook, Depends(_look)]
 RequestId = Annotated[str, Depends(_request_id)]

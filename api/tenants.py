@@ -14,7 +14,8 @@ a text; the processors and the event loop; and this, which holds no document, no
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qs
@@ -31,8 +32,7 @@ from api.admission.limits import Failures
 from api.errors import internal_error, kustos_error, status_error
 from api.loopback import LOOPBACK_NAMES, is_loopback
 from api.middleware import Envelope, host_name, limited
-from api.routes.health import check_ready, readiness
-from api.schemas import Readiness
+from api.readiness import SharedLook, look
 from api.sign_in.id_and_logout_tokens import LOGOUT_TYPES
 from api.slow_work import SlowWork
 from api.threads import AT_A_TIME, threads_of
@@ -56,7 +56,6 @@ log = logging.getLogger(__name__)
 LOGOUT = "/session/backchannel-logout"
 LOOKUPS_AT_A_TIME = 512
 LOOKUP_THREADS = 8
-CHECKS_AT_A_TIME = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Tenant:
 class Tenants:
     """The application that the server runs where there are several tenants."""
 
-    def __init__(self, apps: Sequence[FastAPI], base: Settings) -> None:
+    def __init__(self, apps: Sequence[FastAPI], base: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         """`apps` are the tenants' own (`api.app.create_app`), `base` the installation's settings.
 
         Raises:
@@ -99,7 +98,7 @@ class Tenants:
         named = {base.public_name.lower()} if base.public_name else set()
         self._names = LOOPBACK_NAMES | named | self._by_host.keys() if is_loopback(base.host) else None
         self._lookups = SlowWork("look-ups of API keys", LOOKUPS_AT_A_TIME, LOOKUP_THREADS)
-        self._checks = SlowWork("looks at readiness", CHECKS_AT_A_TIME, 1)
+        self._look = SharedLook(partial(look, [(each.kustos, each.doors) for each in self._tenants]), clock)
         self._failures = Failures(base.failures_per_address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -214,23 +213,7 @@ class Tenants:
             return status_error(405)
         if request.scope["path"] == "/healthz":
             return JSONResponse({"status": "alive"})
-        return JSONResponse((await self._checks.whole(self._readiness)).model_dump())
-
-    def _readiness(self) -> Readiness:
-        """What is said of all of them.
-
-        Raises:
-            Unavailable: one is not ready.
-        """
-        failing = []
-        for each in self._tenants:
-            try:
-                check_ready(each.kustos)
-            except KustosError as error:
-                failing.append(f"tenant {each.name}: {error}")
-        if failing:
-            raise Unavailable(f"not ready: {'; '.join(failing)}")
-        return readiness(each.doors for each in self._tenants)
+        return JSONResponse((await self._look.found()).model_dump())
 
 
 async def _pass_on(tenant: Tenant, owner: Tenant | None, scope: Scope, receive: Receive, send: Send) -> None:

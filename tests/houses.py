@@ -6,7 +6,8 @@ Everything is real but the embedder, which counts words, and Keycloak: tokens ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -136,7 +137,13 @@ def house(settings: Settings, embedder: WordEmbedder) -> Iterator[House]:
 
 
 @contextmanager
-def street(home: Path, names: Sequence[str] = NAMES, base: Settings | None = None, **settings: Any) -> Iterator[Street]:
+def street(
+    home: Path,
+    names: Sequence[str] = NAMES,
+    base: Settings | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> Iterator[Street]:
     """The companies, each with a document `plan` of its own text that all staff may read."""
     embedder = WordEmbedder()
     with ExitStack() as stack:
@@ -145,7 +152,8 @@ def street(home: Path, names: Sequence[str] = NAMES, base: Settings | None = Non
             source = MemorySource(rights={"p": Acl.of({STAFF})})
             source.write("plan", f"The hotel of {each.name} is blue.")
             each.take_in(source)
-        yield Street(houses, Tenants([each.app for each in houses], base or Settings(failures_per_address=0)))
+        front = Tenants([each.app for each in houses], base or Settings(failures_per_address=0), clock)
+        yield Street(houses, front)
 
 
 @dataclass(frozen=True)

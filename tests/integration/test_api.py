@@ -15,12 +15,13 @@ from fastapi.testclient import TestClient
 from api.errors import RETRY_AFTER_S
 from api.middleware import MAX_BODY_BYTES
 from api.openai_chat import Head
+from api.readiness import KNOWN_S, SharedLook, look
 from api.routes import chat as chat_route
 from api.slow_work import SlowWork
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import StoreUnavailable
-from tests.fakes import MemoryAudit
+from tests.fakes import Clock, MemoryAudit
 from tests.integration.serving import served
 from tests.library import OPERATOR, SALES, Library, Written, open_library, person
 
@@ -347,8 +348,11 @@ def test_i6_an_index_that_is_down_is_a_503_with_nothing_of_its_inside(library, c
 
 
 def test_readiness_needs_all_parts_and_says_nothing_of_them(library, client) -> None:
+    app, clock = client.app, Clock()
+    app.state.look = SharedLook(lambda: look([(library.kustos, app.state.doors)]), clock)
     assert client.get("/readyz").json() == {"status": "ready", "admits": True, "reason": None}
     library.index.down = True
+    clock.now += KNOWN_S
     response = client.get("/readyz")
     assert response.status_code == 503
     assert "index" not in response.text

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from api.readiness import KNOWN_S
 from api.sign_in.page_guard import SESSION_COOKIE
 from api.tenants import Tenants
 from rag.access.api_keys import mint
 from rag.errors import Misconfigured, StoreUnavailable
 from rag.settings import Settings
 from rag.stores.catalog import sqlite_url
+from tests.fakes import Clock
 from tests.houses import House, Street, issuer_of, street
 from tests.library import segment
 
@@ -224,7 +226,8 @@ def test_a_host_that_nobody_has_is_not_answered_on_loopback(both, north, host) -
 
 
 def test_one_health_and_one_readiness_for_all_and_who_is_not_ready_is_in_the_log_alone(tmp_path, caplog) -> None:
-    with street(tmp_path) as found:
+    clock = Clock()
+    with street(tmp_path, clock=clock) as found:
         client = found.client("127.0.0.1")
         assert client.get("/healthz").json() == {"status": "alive"}
         assert client.get("/readyz").json() == {"status": "ready", "admits": True, "reason": None}
@@ -233,6 +236,7 @@ def test_one_health_and_one_readiness_for_all_and_who_is_not_ready_is_in_the_log
         live = index.live()
         assert live
         index.set_live("another", live[1])
+        clock.now += KNOWN_S
         reply = client.get("/readyz")
         assert error(reply) == (503, "unavailable")
         assert "south" not in reply.text

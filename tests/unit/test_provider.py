@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from api.admission.doors import Doors
 from api.keycloak_realm.standing import AskedAsUs
+from api.readiness import SharedLook, look
 from api.tokens.auth import LEEWAY_S
 from api.tokens.claims import Claims
 from api.tokens.discovery import KNOWN_S, Provider
@@ -121,6 +122,7 @@ def client(world: World, tmp_path: Path) -> TestClient:
     app = library.app(sessions=sessions)
     doors: Doors = app.state.doors
     app.state.doors = Doors(**{name: getattr(doors, name) for name in doors.__slots__} | {"provider": world.provider})
+    app.state.look = SharedLook(lambda: look([(library.kustos, app.state.doors)]), clock=lambda: world.now)
     return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
 
 
