@@ -18,7 +18,7 @@ from rag.access.api_keys import NO_DIGEST, ApiKey, KeyScope, id_of, is_digest_of
 from rag.access.audit import Act, Deed
 from rag.access.scope import Caller
 from rag.errors import NotAllowed, NotAuthenticated, Unavailable
-from rag.ports import AuditLog
+from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_keys import CatalogKeys
 
 
@@ -29,7 +29,7 @@ class ApiKeys:
         self,
         keys: CatalogKeys,
         subjects: Subjects,
-        audit: AuditLog,
+        audit: CatalogAudit,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
@@ -83,6 +83,8 @@ class ApiKeys:
         except NotAllowed as error:  # it is this service that may not ask
             raise Unavailable(f"nobody knows what the key's subject may read: {error}") from error
         if key.last_used_at is None:
-            self._audit.record(Deed(key.tenant, key.subject, Act.KEY_FIRST_USED, request_id, key.id))
-        self._keys.used(key, now)
+            first = Deed(key.tenant, key.subject, Act.KEY_FIRST_USED, request_id, key.id)
+            self._audit.record_if(self._keys.first_used(key, now), first)
+        else:
+            self._keys.used(key, now)
         return replace(caller, client=f"key:{key.id}")

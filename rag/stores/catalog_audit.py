@@ -88,8 +88,18 @@ class CatalogAudit:
             StoreUnavailable: it could not be written; the release, or the deed, must not happen.
             Misconfigured: the tenant's chain was begun with another key.
         """
+        self.record_if(lambda _: True, record)
+
+    def record_if(self, changes: Callable[[Connection], bool], record: AuditRecord | Deed) -> None:
+        """Makes a change and writes its record, both or none; what changed nothing has no record.
+
+        Raises:
+            StoreUnavailable, Misconfigured: as `record`, and nothing has changed.
+        """
         with self._turn():
             with self._catalog.writing(durable=False) as connection:
+                if not changes(connection):
+                    return
                 entry = self.append(connection, record)
             self._checked.add(record.tenant)
             self._notes.advance(record.tenant, Mark(entry.number, entry.mac))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from rag.access.api_keys import ApiKey, KeyScope, check_room
 from rag.stores.catalog import Catalog
@@ -61,6 +62,14 @@ class CatalogKeys:
         taken = update(api_keys).where(*self._is(identifier), api_keys.c.revoked_at.is_(None))
         with self._catalog.writing() as connection:
             return bool(connection.execute(taken.values(revoked_at=now)).rowcount)
+
+    def first_used(self, key: ApiKey, now: datetime) -> Callable[[Connection], bool]:
+        """What notes, in a transaction of the caller's, that a key is in use, and says whether it is so only now.
+
+        Of many that find a new key unused at once, one hears yes.
+        """
+        unused = update(api_keys).where(*self._is(key.id), api_keys.c.last_used_at.is_(None))
+        return lambda connection: bool(connection.execute(unused.values(last_used_at=now)).rowcount)
 
     def used(self, key: ApiKey, now: datetime) -> None:
         """Notes that a key is in use, to the minute, so that few requests write."""

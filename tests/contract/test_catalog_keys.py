@@ -132,6 +132,21 @@ def test_uses_are_noted_to_the_minute(keys) -> None:
         assert keys.find(kept.id).last_used_at == NOW + timedelta(seconds=noted)
 
 
+def test_of_many_at_once_one_is_the_first_to_use_a_key(catalog, keys) -> None:
+    kept, at_once = key(), Barrier(6)
+    keys.add(kept)
+
+    def use() -> bool:
+        at_once.wait(30)
+        with catalog.writing() as connection:
+            return keys.first_used(kept, NOW)(connection)
+
+    with ThreadPoolExecutor(6) as pool:
+        first = [each.result() for each in [pool.submit(use) for _ in range(6)]]
+    assert sorted(first) == [False] * 5 + [True]
+    assert keys.find(kept.id).last_used_at == NOW
+
+
 def test_an_older_moment_does_not_replace_a_newer_one(keys) -> None:
     kept = key()
     keys.add(kept)

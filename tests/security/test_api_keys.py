@@ -7,6 +7,7 @@ import logging
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from fastapi.testclient import TestClient
 
 from api import logs
 from api.admission.key_issue import issue
+from api.admission.keys import ApiKeys
 from api.admission.local_operator import LOCAL_OPERATOR
 from rag.access import principals
 from rag.access.api_keys import MOST_KEYS, ApiKey, KeyScope, digest, mint
 from rag.access.audit import Act, Action
-from rag.errors import NotAllowed, Unavailable
+from rag.access.scope import Caller
+from rag.errors import NotAllowed, StoreUnavailable, Unavailable
 from tests.library import OPERATOR, REALM, SALES, TENANT, CurrentSubjects, Written, open_library, person, token
 
 PLAN = Written("plan.txt", ["The sales plan for hotels."], allow=frozenset({SALES}))
@@ -345,6 +348,37 @@ def test_making_first_use_and_revocation_of_a_key_are_on_record(client, library,
         assert event.about == made["id"]
         assert event.request_id
         assert made["key"][20:] not in repr(event)
+
+
+def test_many_first_requests_of_a_key_at_once_are_one_first_use(library) -> None:
+    people, key = 8, given(library, KeyScope.QUERY)
+    together = Barrier(people, timeout=30)
+
+    class Together(CurrentSubjects):
+        def caller(self, subject: str) -> Caller:
+            together.wait()  # everybody has found the key unused by now
+            return super().caller(subject)
+
+    keys = ApiKeys(library.kustos.records.keys, Together({SYNC: frozenset({SYNC})}), library.kustos.records.audit)
+    asked = [keys.unconfirmed(keys.verified(key, KeyScope.QUERY), str(number)) for number in range(people)]
+    assert {each.wait().subject for each in asked} == {SYNC}
+    assert len(events(library, Act.KEY_FIRST_USED)) == 1
+
+
+def test_a_first_use_that_cannot_be_recorded_opens_nothing_and_is_recorded_by_the_next(
+    client, library, monkeypatch
+) -> None:
+    key, audit = given(library, KeyScope.QUERY), library.kustos.records.audit
+
+    def full(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "append", full)
+        assert documents(client, key).status_code == 503
+    assert library.kustos.records.keys.find(key[7:19]).last_used_at is None
+    assert titles(documents(client, key)) == ["plan.txt"]
+    assert len(events(library, Act.KEY_FIRST_USED)) == 1
 
 
 def test_a_record_says_by_which_key_or_client_something_was_read(client, library, subjects) -> None:
