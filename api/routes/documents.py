@@ -63,9 +63,8 @@ def passage(
     identifier, number = _identifier(document_id), _number(document_id, ordinal)
     purpose = Purpose(Action.READ, request_id)
     scope = kustos.gate.scope_for(caller, purpose)
-    found = kustos.gate.passages(scope, identifier, (max(1, number - before), number + after), purpose)
-    if all(each.chunk.ordinal != number for each in found):
-        raise _absent("passage", identifier, ordinal)
+    around = (max(1, number - before), number + after)
+    found = kustos.gate.passages(scope, identifier, around, purpose, wanted=number)
     return PassageReply(
         document=DocumentReply.of(found[0].document),
         passage=number,

@@ -159,9 +159,16 @@ class Gate:
         return found[0].document
 
     def passages(
-        self, scope: AccessScope | None, document_id: str, ordinals: tuple[int, int], purpose: Purpose
+        self,
+        scope: AccessScope | None,
+        document_id: str,
+        ordinals: tuple[int, int],
+        purpose: Purpose,
+        wanted: int | None = None,
     ) -> list[Passage]:
         """The passages of a document from the first to the last ordinal, both included; at least one.
+
+        Where one of them is `wanted`, all or nothing: without it none is released, and none recorded as released.
 
         The document is decided first, by one keyed read, and texts are read afterwards: how long a refusal takes tells
         nothing of what is there (SC-05).
@@ -175,10 +182,12 @@ class Gate:
         if scope and about and _permitted(scope, [about]):
             found = _permitted(scope, self._authority.passages(scope.tenant, document_id, *ordinals))
         passages = [Passage(each.chunk, each.document, rank) for rank, each in enumerate(found, start=1) if each.chunk]
+        if wanted is not None and all(each.chunk.ordinal != wanted for each in passages):
+            passages = []
         if scope:
             self._record_passages(scope, purpose, passages, about=document_id)
         if not passages:
-            raise NotFound(f"there is no passage {ordinals[0]} of document {document_id!r}")
+            raise NotFound(f"there is no passage {wanted or ordinals[0]} of document {document_id!r}")
         return passages
 
     def documents(

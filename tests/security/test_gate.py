@@ -515,6 +515,15 @@ def test_a_passage_beyond_the_end_is_not_found(world: World) -> None:
         world.gate.passages(world.scope(), "a", (2, 5), READ)
 
 
+def test_neighbours_of_a_passage_that_is_not_there_are_neither_released_nor_recorded_as_released(world: World) -> None:
+    world.add("a", "p", OPEN)
+    assert world.gate.passages(world.scope(), "a", (1, 5), READ, wanted=1)
+    with pytest.raises(NotFound, match="no passage 3 of"):
+        world.gate.passages(world.scope(), "a", (1, 5), READ, wanted=3)
+    released, refused = world.audit.records
+    assert (released.outcome, refused.outcome, refused.released) == (Outcome.RELEASED, Outcome.NOTHING, ())
+
+
 people = st.frozensets(st.sampled_from((ANN, BOB, STAFF, EVERYONE_IN_TENANT)), max_size=3)
 acls = st.builds(Acl, people, people)
 
