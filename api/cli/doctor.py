@@ -22,7 +22,8 @@ from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import issuer_named, open_identity, usable_keys
 from ingest.bootstrap import open_pool
-from rag.bootstrap import open_kustos, open_records
+from rag.access import principals
+from rag.bootstrap import Records, open_kustos, open_records
 from rag.errors import KustosError, Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.models.inventory import inventory
 from rag.removal import is_there
@@ -305,8 +306,23 @@ def _directory(settings: Settings) -> Iterator[Finding]:
                 f"rights for {drift.path} are not for the group that is called so now; "
                 f"if they should be: kustos directory rebind {drift.path}",
             )
+    yield from _named_in_vain(records, settings.realm)
     state: State = "note" if datetime.now(UTC) - followed.followed_at > timedelta(hours=1) else "good"
     yield Finding("directory", state, f"followed Keycloak until {followed.followed_at.isoformat(timespec='seconds')}")
+
+
+def _named_in_vain(records: Records, realm: str) -> Iterator[Finding]:
+    """Rights for groups that the realm does not have: they open and deny nothing, and a typo looks like them."""
+    known = {principals.group(realm, path) for path in records.realm.tree().bound}
+    ours, of_group = principals.user(realm, "*").removesuffix("user:*"), principals.group(realm, "/")
+    for principal, number in sorted(records.status.documents_naming().items()):
+        if principal.startswith("kc:") and not principal.startswith(ours):
+            why = f"which is not of the realm {realm} (KUSTOS_REALM)"
+        elif principal.startswith(of_group) and principal not in known:
+            why = "which Keycloak does not have; capitals count"
+        else:
+            continue
+        yield Finding("directory", "note", f"{counted(number, 'document')} with rights for {principal}, {why}")
 
 
 def _demo(settings: Settings) -> Iterator[Finding]:

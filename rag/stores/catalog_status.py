@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -133,6 +134,20 @@ class CatalogStatus:
         )
         with self._catalog.reading() as connection:
             return connection.execute(statement).scalar()
+
+    def documents_naming(self) -> dict[Principal, int]:
+        """How many documents name each principal, in `allow` or in `deny`."""
+        statement = (
+            select(acls.c.allow, acls.c.deny, func.count())
+            .join(documents, documents.c.acl_id == acls.c.id)
+            .where(acls.c.tenant == self._tenant)
+            .group_by(acls.c.id, acls.c.allow, acls.c.deny)
+        )
+        found: Counter[Principal] = Counter()
+        with self._catalog.reading() as connection:
+            for allow, deny, number in connection.execute(statement):
+                found.update(dict.fromkeys({*json.loads(allow), *json.loads(deny)}, number))
+        return found
 
     def documents_allowing(self, wanted: Set[Principal]) -> dict[Principal, int]:
         """How many documents name each of these principals in `allow`; those that none names are left out."""

@@ -9,9 +9,11 @@ import pytest
 
 from api.cli.doctor import Finding, _directory
 from rag.access.groups import Group
+from rag.access.principals import EVERYONE_IN_TENANT, group, realm_role, user
 from rag.bootstrap import Records, open_records
 from rag.settings import Settings
 from rag.stores.catalog_realm import Followed
+from tests.library import Written, open_library
 
 SETTINGS = Settings(
     issuer="https://id.example/realms/acme",
@@ -52,3 +54,25 @@ def test_rm_05_a_path_whose_group_was_made_anew_is_named_with_the_command_that_b
     records.realm.set_groups([Group("1", "sales", "/sales", None)], whole=True)
     records.realm.set_groups([Group("2", "sales", "/sales", None)], whole=True)
     assert "kustos directory rebind /sales" in told(settings)[0][1]
+
+
+def test_rights_for_groups_that_keycloak_does_not_have_are_named(settings: Settings) -> None:
+    sales, capital, typo = (group(*each) for each in (("acme", "/sales"), ("acme", "/Sales"), ("acne", "/sales")))
+    open_library(
+        settings.home,
+        Written("a.txt", ["Hotels."], allow=frozenset({sales, EVERYONE_IN_TENANT})),
+        Written("b.txt", ["Hotels."], allow=frozenset({capital, user("acme", "ann"), realm_role("acme", "chief")})),
+        Written("c.txt", ["Hotels."], allow=frozenset({sales}), deny=frozenset({capital, typo})),
+    )
+    records = open_records(settings)
+    records.realm.set_groups([Group("1", "sales", "/sales", None)], whole=True)
+    assert not [detail for _, detail in told(settings) if "documents with rights" in detail], (
+        "the groups are not read yet"
+    )
+    follow(records, datetime.now(UTC))
+    named = [detail for state, detail in told(settings) if state == "note"]
+    assert [each.split(", ")[0] for each in named] == [
+        f"2 documents with rights for {capital}",
+        f"1 document with rights for {typo}",
+    ]
+    assert ("capitals" in named[0], "KUSTOS_REALM" in named[1]) == (True, True)
