@@ -33,9 +33,15 @@ def open_trail(catalog: Catalog, home: Path, tenant: str = TENANT) -> AuditTrail
     return AuditTrail(catalog, SEAL, Notes(home), tenant)
 
 
-def decision(subject: str = ANN, *released: Released, question: str | None = "who?", **more: object) -> AuditRecord:
+def decision(
+    subject: str = ANN,
+    *released: Released,
+    question: str | None = "who?",
+    request_id: str = "request",
+    **more: object,
+) -> AuditRecord:
     outcome = Outcome.RELEASED if released else Outcome.NOTHING
-    purpose = Purpose(Action.SEARCH, "request", question, "model")
+    purpose = Purpose(Action.SEARCH, request_id, question, "model")
     return replace(AuditRecord(TENANT, subject, "rights", purpose, outcome, released), **more)
 
 

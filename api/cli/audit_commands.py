@@ -99,7 +99,10 @@ def export(who: str | None, since: datetime | None, until: datetime | None, name
 @JSON
 @typed_failures
 def who_saw(document: str, after: int, who: str | None, as_json: bool) -> None:
-    """Say who was shown something of DOCUMENT (an id or an address), how often and when."""
+    """Say who was shown something of DOCUMENT (an id or an address), how often and when.
+
+    Its title and address in a listing count too. Times are requests: an answer is one, and so is a page of a listing.
+    """
     told = _asked(who, "who-saw", {"document": document, "after": str(after)})
     if as_json:
         print_json(told)
@@ -115,7 +118,10 @@ def who_saw(document: str, after: int, who: str | None, as_json: bool) -> None:
 @JSON
 @typed_failures
 def what_saw(person: str, after: int, who: str | None, as_json: bool) -> None:
-    """Say what PERSON was shown: by user name, id at the identity provider, or subject."""
+    """Say what PERSON was shown: by user name, id at the identity provider, or subject.
+
+    Title and address in a listing count too. Times are requests: an answer is one, and so is a page of a listing.
+    """
     told = _asked(who, "what-saw", {"person": person, "after": str(after)})
     if as_json:
         print_json(told)

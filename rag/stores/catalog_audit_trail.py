@@ -30,21 +30,26 @@ class Sight:
 
     Attributes:
         who: the person's subject; his pseudonym of one day where the name is forgotten.
+        requests: in which that was; one leaves several records, as an answer that is confirmed at its end.
         versions: of the document, in the order in which they were first shown.
         passages: ids of passages whose text was shown; none where title and address were all.
     """
 
     who: str
     document: str
-    times: int = 0
     first_ms: int = 0
     last_ms: int = 0
+    requests: set[str] = field(default_factory=set)
     versions: dict[str, None] = field(default_factory=dict)
     passages: set[str] = field(default_factory=set)
     grants: set[str] = field(default_factory=set)
 
-    def add(self, at_ms: int, version: str, chunks: Sequence[str], grants: Sequence[str]) -> None:
-        self.times += 1
+    @property
+    def times(self) -> int:
+        return len(self.requests)
+
+    def add(self, request_id: str, at_ms: int, version: str, chunks: Sequence[str], grants: Sequence[str]) -> None:
+        self.requests.add(request_id)
         self.first_ms = min(self.first_ms or at_ms, at_ms)
         self.last_ms = max(self.last_ms, at_ms)
         self.versions.setdefault(version)
@@ -200,7 +205,13 @@ class AuditTrail:
     def _sights(self, after: int) -> Select[*tuple[Any, ...]]:
         return (
             select(
-                audit.c.number, audit.c.at_ms, audit.c.released, audit.c.grants, audit.c.person, audit_people.c.subject
+                audit.c.number,
+                audit.c.request_id,
+                audit.c.at_ms,
+                audit.c.released,
+                audit.c.grants,
+                audit.c.person,
+                audit_people.c.subject,
             )
             .outerjoin(audit_people, _OF_PERSON)
             .where(audit.c.tenant == self._tenant, audit.c.released != "[]", audit.c.number > after)
@@ -212,14 +223,14 @@ class AuditTrail:
         found: dict[tuple[str, str], Sight] = {}
         looked_at, last = 0, None
         with self._catalog.reading() as connection:
-            for number, at_ms, released, grants, person, subject in _rows(connection, statement):
+            for number, request_id, at_ms, released, grants, person, subject in _rows(connection, statement):
                 if looked_at >= MOST_RELEASES:
                     return Seen(list(found.values()), last)
                 for document, version, chunks in json.loads(released):
                     looked_at += 1
                     if wanted(document):
                         sight = found.setdefault((subject or person, document), Sight(subject or person, document))
-                        sight.add(at_ms, version, chunks, json.loads(grants))
+                        sight.add(request_id, at_ms, version, chunks, json.loads(grants))
                 last = number
         return Seen(list(found.values()))
 

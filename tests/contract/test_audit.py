@@ -129,7 +129,7 @@ def test_the_same_person_has_one_pseudonym_a_day_and_another_one_the_next(catalo
 def test_names_are_forgotten_after_their_days_and_the_chain_still_fits(catalog, home, trail) -> None:
     for day in range(4):
         log = open_audit(catalog, home, names_days=2, clock=lambda day=day: NOW_S + 86_400 * day)
-        log.record(decision(ANN, FINDING))
+        log.record(decision(ANN, FINDING, request_id=f"of day {day}"))
     named = trail.names()
     assert [each.person in named for each in trail.entries()] == [False, True, True, True]
     assert [(each.who == ANN, each.times) for each in trail.who_saw(DOCUMENT).sights] == [(False, 1), (True, 3)]
@@ -185,8 +185,8 @@ def test_a_kept_text_that_was_changed_is_found(catalog, home, trail) -> None:
 def test_more_than_is_looked_at_at_once_is_asked_for_by_where_it_begins(catalog, home, trail, monkeypatch) -> None:
     monkeypatch.setattr(catalog_audit_trail, "MOST_RELEASES", 4)
     log = open_audit(catalog, home)
-    for _ in range(5):
-        log.record(decision(ANN, FINDING, Released(OTHER, "v1")))
+    for each in range(5):
+        log.record(decision(ANN, FINDING, Released(OTHER, "v1"), request_id=f"request {each}"))
     for ask, documents in ((trail.who_saw, [DOCUMENT]), (trail.what_saw, [DOCUMENT, OTHER])):
         about, after, seen = (DOCUMENT if ask == trail.who_saw else ANN), 0, []
         while after is not None:
@@ -203,7 +203,9 @@ def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
         (3.0, ANN, (Released(DOCUMENT, "v2", ("c2", "c3")),)),
         (4.0, ANN, ()),
     ):
-        open_audit(catalog, home, clock=lambda at=at: at).record(decision(subject, *released))
+        open_audit(catalog, home, clock=lambda at=at: at).record(
+            decision(subject, *released, request_id=f"request {at}")
+        )
     ann, bob = trail.who_saw(DOCUMENT).sights
     assert (ann.who, ann.times, ann.first_ms, ann.last_ms) == (ANN, 2, 1_000, 3_000)
     assert (list(ann.versions), ann.passages) == (["v1", "v2"], {"c1", "c2", "c3"})
@@ -213,6 +215,17 @@ def test_who_saw_a_document_and_what_a_person_saw(catalog, home, trail) -> None:
     assert trail.what_saw(ANN.rpartition(":")[2]) == trail.what_saw(ANN)
     assert trail.what_saw(ANN.rpartition(":")[2].upper()) == trail.what_saw(ANN[1:]) == Seen([])
     assert trail.who_saw("%") == trail.what_saw("kc:r:user:nobody") == Seen([])
+
+
+def test_a_request_that_leaves_several_records_counts_once(catalog, home, trail) -> None:
+    later = Released(DOCUMENT, "v2", ("c3",))
+    for at, request_id, released in ((1.0, "one", FINDING), (2.0, "one", later), (3.0, "two", FINDING)):
+        log = open_audit(catalog, home, clock=lambda at=at: at)
+        log.record(decision(ANN, released, request_id=request_id))
+    (seen,) = trail.who_saw(DOCUMENT).sights
+    assert (seen.times, seen.first_ms, seen.last_ms) == (2, 1_000, 3_000)
+    assert (list(seen.versions), seen.passages) == (["v1", "v2"], {"c1", "c2", "c3"})
+    assert trail.what_saw(ANN).sights == [seen]
 
 
 # Several writers, crashes, faults

@@ -59,6 +59,15 @@ def test_who_saw_what_is_answered_from_what_was_released(client) -> None:
     assert client.get("/v1/audit/what-saw", params={"person": "%"}, headers=AUDITOR).status_code == 404
 
 
+def test_what_one_request_was_shown_counts_once(client) -> None:
+    ask = {"model": "extractive", "messages": [{"role": "user", "content": "sales plan for hotels"}]}
+    answer = client.post("/v1/chat/completions", json=ask, headers=ANN)
+    records = [each for each in exported(client) if each["api"]["request"]["uid"] == answer.headers["x-request-id"]]
+    assert [each["api"]["operation"] for each in records] == ["answer", "read"]
+    (seen,) = asked(client, "who-saw", document=PLAN.id)["people"]
+    assert seen["times"] == 1
+
+
 class AccountOfAnn(NamedSubjects):
     """One account, with the user name `anna`."""
 
