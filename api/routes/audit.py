@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
@@ -81,10 +82,13 @@ def who_saw(
 
     `next` goes into `after` of a further request, and is null where there is no more.
     """
-    identifier = document if "/" not in document else kustos.records.status.document_at(document)
+    identifier = _identifier(kustos, document)
     _told(kustos, caller, request_id, Act.AUDIT_READ, "who-saw", about=identifier or document)
     if identifier is None:
-        raise NotFound(f"there is no document at {document!r}; ask by the id of one that is gone")
+        raise NotFound(
+            f"there is no document at {document!r}; give its address as `kustos documents` shows it, or its id, "
+            "and of one that is gone its id"
+        )
     seen = kustos.records.trail.who_saw(identifier, after)
     return {"document": identifier, "people": [reports.sight(each) for each in seen.sights], "next": seen.next}
 
@@ -226,6 +230,14 @@ class _KeptTexts:
             except NotFound:
                 self._readable[document] = False
         return self._readable[document]
+
+
+def _identifier(kustos: Kustos, document: str) -> str | None:
+    """The id of a document, given that or its address; None where it is neither. One that is gone has its id still."""
+    try:
+        return str(UUID(document))
+    except ValueError:
+        return kustos.records.status.document_at(document)
 
 
 def _subject(kustos: Kustos, subjects: Subjects, person: str) -> str:

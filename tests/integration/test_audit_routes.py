@@ -68,6 +68,20 @@ def test_what_one_request_was_shown_counts_once(client) -> None:
     assert seen["times"] == 1
 
 
+@pytest.mark.parametrize("document", ["plan.txt", PLAN.id[:8], f"{PLAN.uri}x"])
+def test_what_is_neither_an_address_nor_an_id_is_not_a_document_that_nobody_saw(client, document) -> None:
+    client.get(f"/v1/documents/{PLAN.id}", headers=ANN)
+    reply = client.get("/v1/audit/who-saw", params={"document": document}, headers=AUDITOR)
+    assert (reply.status_code, "address as `kustos documents` shows it" in reply.text) == (404, True)
+    asking = exported(client)[1]
+    assert (asking["api"]["operation"], asking["resources"]) == ("audit_read", [{"uid": document, "type": "asked for"}])
+
+
+def test_a_document_that_is_gone_is_asked_about_by_its_id(client) -> None:
+    gone = "5C1E9A6E-0000-5000-8000-00000000ABCD"
+    assert asked(client, "who-saw", document=gone) == {"document": gone.lower(), "people": [], "next": None}
+
+
 class AccountOfAnn(NamedSubjects):
     """One account, with the user name `anna`."""
 
