@@ -56,7 +56,7 @@ class Settings:
         url: the service that people's commands ask; empty means that of `home`.
         api_key: with it these ask, in place of a sign-in.
         issuer, audience, jwks_url: the identity provider whose tokens are accepted; with it there is no demo.
-        clients: clients of that provider whose tokens are accepted (`azp`); empty means the audience alone.
+        clients: clients of that provider whose tokens are accepted (`azp`); empty means the one named `audience`.
         realm: name that qualifies the principals of that issuer.
         page_url: where people open the page; sign-in leads back there.
         page_client, page_secret: what the page signs people in with; without the secret it does not.

@@ -30,7 +30,14 @@ RIGHTS = ("groups", "realm_access", "resource_access", "sub")
 """Claims that principals are made of."""
 HARDCODED = ("oidc-hardcoded-claim-mapper", "oidc-hardcoded-role-mapper")
 BY_ATTRIBUTE = ("oidc-usermodel-attribute-mapper", "oidc-usermodel-property-mapper")
+NO_TOKENS = (
+    "asks for no tokens, because it is bearer-only or has no flow on; name those that do in KUSTOS_CLIENTS, which "
+    "means the client named by KUSTOS_AUDIENCE where it is empty"
+)
 PROFILE = "org.keycloak.userprofile.UserProfileProvider"
+FLOWS = ("standardFlowEnabled", "implicitFlowEnabled", "directAccessGrantsEnabled", "serviceAccountsEnabled")
+GRANTS = (".grant.enabled", "token.exchange.enabled")
+"""How attributes end that switch on what is no flow of the above: devices, CIBA, exchange."""
 EDITABLE = frozenset({"email", "firstName", "lastName"})
 """Attributes that people edit themselves under Keycloak's user profile as it comes."""
 
@@ -72,11 +79,20 @@ def faults(realm: Realm, audience: str, clients: Set[str]) -> list[Fault]:
     for name in sorted(clients - {each["clientId"] for each in accepted}):
         found.append(Fault("wrong", f"client {name} is missing or disabled, and KUSTOS_CLIENTS names it"))
     found += _of_duties(realm, audience, clients)
+    silent = Fault("note" if any(map(_asks, accepted)) else "wrong", NO_TOKENS)
     of_clients: dict[Fault, list[str]] = {}
     for client in accepted:
-        for fault in dict.fromkeys(_of_client(realm, client, audience)):
+        for fault in dict.fromkeys(_of_client(realm, client, audience) if _asks(client) else [silent]):
             of_clients.setdefault(fault, []).append(client["clientId"])
     return found + [Fault(each.state, f"{_named(names)}: {each.detail}") for each, names in of_clients.items()]
+
+
+def _asks(client: Client) -> bool:
+    """Whether there can be tokens that were issued to this client. Keycloak leaves the standard flow on unless told."""
+    attributes = client.get("attributes") or {}
+    granted = any(name.endswith(GRANTS) and value == "true" for name, value in attributes.items())
+    flows = any(client.get(each, each == "standardFlowEnabled") for each in FLOWS)
+    return not client.get("bearerOnly") and (flows or granted)
 
 
 def _named(clients: Sequence[str]) -> str:

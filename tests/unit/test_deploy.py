@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from api.keycloak_realm.check import faults
 from api.server import SHUTDOWN_S
 from ingest.parsers.legacy import PACKAGES
 from rag.settings import Settings
@@ -22,6 +23,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
 SERVICES = sorted(COMPOSE["services"].items())
 RUNS_AS_ROOT = {"ollama-folder"}  # for one chown, without a network
+REALM: dict[str, Any] = json.loads((ROOT / "deploy/keycloak/realm-kustos.json").read_text(encoding="utf-8"))
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+(\.\d+)+(-[a-z]+)?")
 
 
@@ -79,6 +81,13 @@ def test_kustos_accepts_the_settings_of_both_of_its_services() -> None:
     for name in ("kustos", "sync"):
         settings = Settings.from_mapping(COMPOSE["services"][name]["environment"])
         assert settings.catalog_url.startswith("postgresql"), name
+
+
+def test_without_a_word_of_yours_both_accept_the_clients_of_the_realm_that_is_here() -> None:
+    for name in ("kustos", "sync"):
+        left_out = COMPOSE["services"][name]["environment"]["KUSTOS_CLIENTS"].removeprefix("${CLIENTS:-").rstrip("}")
+        assert faults(REALM, "kustos", frozenset(left_out.split(","))) == []
+        assert "kustos-page" in left_out
 
 
 def test_both_get_the_time_to_stop_that_they_may_take() -> None:

@@ -183,6 +183,45 @@ def test_a_mapper_that_can_be_asked_for_counts_as_danger_but_not_as_help() -> No
     assert "everybody's token" in words
 
 
+def off(**settings: Any) -> Change:
+    flows = ("standardFlowEnabled", "implicitFlowEnabled", "directAccessGrantsEnabled", "serviceAccountsEnabled")
+    return page(**dict.fromkeys(flows, False), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("kustos", page()), ("kustos-page", off()), ("kustos-page", page(bearerOnly=True)),
+     ("kustos-page", off(attributes={"standard.token.exchange.enabled": "false"}))],
+)  # fmt: skip
+def test_a_client_that_asks_for_no_tokens_gets_no_advice_but_to_name_others(name: str, change: Change) -> None:
+    """With KUSTOS_CLIENTS empty it is the bearer-only one; mappers would not bring it any token."""
+    (fault,) = found(changed(change, without(AUDIENCE)), name)
+    assert fault.state == "wrong"
+    assert fault.detail.startswith(f"client {name}: asks for no tokens")
+    assert "name those that do in KUSTOS_CLIENTS" in fault.detail
+
+
+def test_a_client_that_asks_for_no_tokens_beside_one_that_does_is_a_note() -> None:
+    (fault,) = found(RIGHT, "kustos", "kustos-page")
+    assert fault.state == "note"
+    assert fault.detail.startswith("client kustos: asks for no tokens")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        off(attributes={"oauth2.device.authorization.grant.enabled": "true"}),
+        off(attributes={"standard.token.exchange.enabled": "true"}),
+        lambda realm: [client(realm).pop(each) for each in ("standardFlowEnabled", "directAccessGrantsEnabled")],
+    ],
+    ids=["device", "exchange", "unsaid"],
+)
+def test_a_client_that_may_ask_for_tokens_is_told_what_they_lack(change: Change) -> None:
+    words = " ".join(each.detail for each in found(changed(change, without(AUDIENCE)), "kustos-page"))
+    assert "as audience" in words
+    assert "asks for no tokens" not in words
+
+
 def test_clients_whose_tokens_are_refused_anyway_may_do_as_they_like() -> None:
     unsafe = changed(page(implicitFlowEnabled=True, redirectUris=["*"]))
     assert found(unsafe, "kustos-cli") == []
