@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.cli.installation import AS, JSON, MOMENT, asked, installation, installed, settings
+from api.cli.installation import AS, JSON, MOMENT, asked, installation, installed, is_installed, settings
 from api.cli.output import (
     counted,
     err,
@@ -353,7 +353,7 @@ def status(as_json: bool) -> None:
     "--realm",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Check this export of the Keycloak realm instead of asking Keycloak.",
+    help="Check this export of the Keycloak realm instead of asking Keycloak. Needs no installation.",
 )
 @JSON
 @typed_failures
@@ -362,11 +362,13 @@ def doctor(realm: Path | None, as_json: bool) -> None:
 
     Where it has several tenants, every one of them is checked, unless one is named.
     """
-    from api.cli.doctor import examine, examine_tenants
+    from api.cli.doctor import examine, examine_export, examine_tenants
 
     base = installation()
     if realm is None and base.tenants and not base.tenant:
         findings = examine_tenants(base)
+    elif realm is not None and not is_installed(settings()):
+        findings = examine_export(settings(), realm)
     else:
         findings = examine(installed(), realm)
     if as_json:

@@ -41,6 +41,7 @@ ANOTHER_ISSUER = (
     "KUSTOS_ISSUER={named} in place of {ours}. If people do reach it under the latter, set Keycloak's hostname to it: "
     "it names itself by the address that it is asked at, and Kustos asks {jwks}"
 )
+NOTHING_ELSE = "there is no Kustos installation in {home}, so nothing but the export was checked"
 MEND = "compare KUSTOS_AUDIENCE and KUSTOS_CLIENTS with the realm (docs/keycloak.md)"
 PATIENCE_S = 10.0  # with a service that runs and does not answer
 State = Literal["good", "note", "wrong"]
@@ -76,6 +77,17 @@ def examine(settings: Settings, export: Path | None = None) -> list[Finding]:
     for each in found:
         once.setdefault(each.detail, each)
     return list(once.values())
+
+
+def examine_export(settings: Settings, export: Path) -> list[Finding]:
+    """What there is to say of an exported realm before there is an installation, and none is begun.
+
+    Raises:
+        Misconfigured: the file holds no realm.
+    """
+    realm = read_export(export)
+    found = _judged(settings, realm, list(_of_configuration(settings, realm)))
+    return [*found, Finding("home", "note", NOTHING_ELSE.format(home=settings.home.absolute()))]
 
 
 def examine_tenants(base: Settings) -> list[Finding]:
@@ -270,18 +282,33 @@ def _realm(settings: Settings, export: Path | None) -> Iterator[Finding]:
 
 
 def _examined(settings: Settings, realm: Realm) -> Iterator[Finding]:
-    clients = frozenset(settings.clients or {settings.audience})
-    found = [Finding("realm", each.state, each.detail) for each in faults(realm, settings.audience, clients)]
-    of_all = everybody(realm, settings.audience, clients, settings.realm)
+    found = list(_of_configuration(settings, realm))
+    of_all = everybody(realm, settings.audience, _accepted(settings), settings.realm)
     for principal, number in sorted(open_records(settings).status.documents_allowing(of_all).items()):
         found.append(
             Finding(
                 "realm", "wrong", f"{counted(number, 'document')} for {principal}, which every account of the realm has"
             )
         )
+    yield from _judged(settings, realm, found)
+
+
+def _of_configuration(settings: Settings, realm: Realm) -> Iterator[Finding]:
+    """What can be said of the realm without a catalog."""
+    for each in faults(realm, settings.audience, _accepted(settings)):
+        yield Finding("realm", each.state, each.detail)
+
+
+def _judged(settings: Settings, realm: Realm, found: list[Finding]) -> Iterator[Finding]:
     yield from found
     if not any(each.state == "wrong" for each in found):
-        yield Finding("realm", "good", f"{realm.get('realm')} gives {', '.join(sorted(clients))} what Kustos needs")
+        clients = ", ".join(sorted(_accepted(settings)))
+        yield Finding("realm", "good", f"{realm.get('realm')} gives {clients} what Kustos needs")
+
+
+def _accepted(settings: Settings) -> frozenset[str]:
+    """The clients whose tokens are accepted."""
+    return frozenset(settings.clients or {settings.audience})
 
 
 def _directory(settings: Settings) -> Iterator[Finding]:

@@ -58,12 +58,17 @@ def installed() -> Settings:
     from rag.errors import Misconfigured
 
     base = settings()
-    if base.home.is_dir() and (base.catalog_url or (base.home / "catalog.db").exists()):
+    if is_installed(base):
         return base
     raise Misconfigured(
         f"there is no Kustos installation in {base.home.absolute()}; say where it is with KUSTOS_HOME, "
         "or begin one with: kustos ingest FOLDER --source NAME (or kustos demo)"
     )
+
+
+def is_installed(base: Settings) -> bool:
+    """Whether these settings are of an installation that is there already."""
+    return base.home.is_dir() and (bool(base.catalog_url) or (base.home / "catalog.db").exists())
 
 
 def asked() -> Settings:
