@@ -24,14 +24,14 @@ def break_glass() -> None:
 @click.argument("person")
 @click.option("--principal", "principals", multiple=True, required=True, help="What is granted; may be repeated.")
 @click.option("--minutes", type=click.IntRange(1), default=60, show_default=True, help="How long, once confirmed.")
-@click.option("--reason", required=True, help="Why; goes into the audit.")
+@click.option("--reason", required=True, help="Why, in 10 characters or more; goes into the audit.")
 @JSON
 @typed_failures
 def propose(person: str, principals: tuple[str, ...], minutes: int, reason: str, as_json: bool) -> None:
     """Propose that PERSON (a user name, an id, or a subject as in kc:REALM:user:ID) gets principals. Opens nothing yet.
 
     \b
-    kustos break-glass propose anna --principal kc:kustos:group:/leitung --reason "..."
+    kustos break-glass propose anna --principal kc:kustos:group:/leitung --reason "Audit of 12 May"
     """
     body = {"person": person, "principals": list(principals), "minutes": minutes, "reason": reason}
     _show(_sent("POST", "/v1/operator/grants", body), as_json=as_json)
