@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from api.cli.connection import checked, operator, running_service
 from api.cli.output import counted
 from api.cli.signed_in import SignedIn
 from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
-from api.keycloak_realm.check import Realm, everybody, faults, read_export
+from api.keycloak_realm.check import Realm, everybody, faults, led_elsewhere, read_export
 from api.keycloak_realm.standing import open_provider
-from api.sign_in.sessions import open_sessions
+from api.sign_in.sessions import CALLBACK, open_sessions
 from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import issuer_named, open_identity, usable_keys
@@ -297,6 +298,11 @@ def _of_configuration(settings: Settings, realm: Realm) -> Iterator[Finding]:
     """What can be said of the realm without a catalog."""
     for each in faults(realm, settings.audience, _accepted(settings)):
         yield Finding("realm", each.state, each.detail)
+    if settings.page_secret or settings.page_url != Settings().page_url:
+        page, issuer = settings.page_url.removesuffix("/"), urlsplit(settings.issuer)
+        keycloak = f"{issuer.scheme}://{issuer.netloc}" if issuer.netloc else ""
+        for each in led_elsewhere(realm, settings.page_client, page, CALLBACK, keycloak):
+            yield Finding("realm", each.state, each.detail)
 
 
 def _judged(settings: Settings, realm: Realm, found: list[Finding]) -> Iterator[Finding]:

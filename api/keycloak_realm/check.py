@@ -99,6 +99,34 @@ def _named(clients: Sequence[str]) -> str:
     return f"client{'s' if len(clients) > 1 else ''} {', '.join(clients)}"
 
 
+def led_elsewhere(realm: Realm, name: str, page: str, path: str, origin: str) -> Iterator[Fault]:
+    """That sign-in through the client of this name may not lead back to `path` of the page, if so.
+
+    Addresses are resolved and compared as Keycloak does. Its own `origin` stands in for a root URL that is not set.
+    """
+    for client in realm.get("clients", ()):
+        if client["clientId"] != name:
+            continue
+        root = client.get("rootUrl") or origin
+        allowed = [root + each if each.startswith("/") else each for each in client.get("redirectUris") or ()]
+        if not any(_matches(each, page + path) for each in allowed):
+            yield Fault(
+                "wrong",
+                f"client {name}: sign-in may lead back to {', '.join(allowed) or 'no address'}, but the page of "
+                f"KUSTOS_PAGE_URL={page} needs {page}{path}; set the client's root URL to {page} and its redirect "
+                f"address to {path}, or correct KUSTOS_PAGE_URL",
+            )
+
+
+def _matches(allowed: str, address: str) -> bool:
+    """Whether an allowed redirect address lets this one pass: on this machine, one without a port allows any port."""
+    if allowed.endswith("*"):
+        return address.startswith(allowed[:-1])
+    url = urlsplit(address)
+    here = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost")
+    return allowed == address or (here and allowed == f"http://{url.hostname}{url.path}")
+
+
 def everybody(realm: Realm, audience: str, clients: Set[str], name: str) -> frozenset[Principal]:
     """Principals that every account of the realm has, made a minute ago or not, qualified by `name`.
 

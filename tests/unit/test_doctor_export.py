@@ -50,3 +50,71 @@ def test_a_file_without_a_realm_is_said_in_words_there_too(tmp_path: Path, text:
     ran = doctor(tmp_path / "home", export)
     assert ran.exit_code == 1
     assert "the export" in ran.stderr
+
+
+ELSEWHERE = "http://127.0.0.1:8899"
+BESIDE_KEYCLOAK = {"KUSTOS_ISSUER": "https://kustos.example/auth/realms/company"}
+
+
+def exported(folder: Path, **page: Any) -> Path:
+    """The realm with these settings of its page client."""
+    realm = json.loads(REALM_FILE.read_text(encoding="utf-8"))
+    client = next(each for each in realm["clients"] if each["clientId"] == "kustos-page")
+    client.update(page)
+    export = folder / "export.json"
+    export.write_text(json.dumps(realm), encoding="utf-8")
+    return export
+
+
+@pytest.mark.parametrize(
+    ("page", "environment"),
+    [
+        ({}, {"KUSTOS_PAGE_SECRET": "s"}),
+        ({"rootUrl": ELSEWHERE}, {"KUSTOS_PAGE_URL": ELSEWHERE}),
+        ({"rootUrl": ELSEWHERE}, {"KUSTOS_PAGE_URL": f"{ELSEWHERE}/"}),
+        ({"redirectUris": [f"{ELSEWHERE}/session/callback"]}, {"KUSTOS_PAGE_URL": ELSEWHERE}),
+        ({"redirectUris": ["http://127.0.0.1/session/callback"]}, {"KUSTOS_PAGE_URL": ELSEWHERE}),
+        ({"rootUrl": None}, {"KUSTOS_PAGE_URL": "https://kustos.example", **BESIDE_KEYCLOAK}),
+        ({"rootUrl": "http://127.0.0.1:1"}, {}),  # nobody has said that there is a page
+    ],
+)
+def test_a_realm_whose_sign_in_leads_back_to_the_page_is_good(tmp_path: Path, page: Any, environment: Any) -> None:
+    ran = doctor(tmp_path / "home", exported(tmp_path, **page), **environment)
+    assert [state for _, state, _ in told(ran)] == ["good", "note"], ran.output
+
+
+@pytest.mark.parametrize(
+    ("page", "environment", "led_to"),
+    [
+        ({}, {"KUSTOS_PAGE_URL": ELSEWHERE}, "http://127.0.0.1:8080/session/callback"),
+        ({"rootUrl": ELSEWHERE}, {"KUSTOS_PAGE_SECRET": "s"}, f"{ELSEWHERE}/session/callback"),
+        ({"rootUrl": f"{ELSEWHERE}/"}, {"KUSTOS_PAGE_URL": ELSEWHERE}, f"{ELSEWHERE}//session/callback"),
+        (
+            {"rootUrl": None},
+            {"KUSTOS_PAGE_URL": ELSEWHERE, **BESIDE_KEYCLOAK},
+            "https://kustos.example/session/callback",
+        ),
+        ({"redirectUris": []}, {"KUSTOS_PAGE_URL": ELSEWHERE}, "no address"),
+        (
+            {"redirectUris": ["https://kustos.example/session/callback"]},
+            {"KUSTOS_PAGE_URL": "https://kustos.example:8443"},
+            "https://kustos.example/session/callback",
+        ),
+    ],
+)
+def test_sign_in_that_would_end_at_an_error_of_keycloaks_is_wrong(
+    tmp_path: Path, page: Any, environment: dict[str, str], led_to: str
+) -> None:
+    ran = doctor(tmp_path / "home", exported(tmp_path, **page), **environment)
+    (detail,) = [detail for _, state, detail in told(ran) if state == "wrong"]
+    ours = environment.get("KUSTOS_PAGE_URL", "http://127.0.0.1:8080")
+    assert detail.startswith(
+        f"client kustos-page: sign-in may lead back to {led_to}, but the page of KUSTOS_PAGE_URL={ours}"
+    )
+    assert f"needs {ours}/session/callback; set the client's root URL to {ours} and" in detail
+
+
+def test_an_address_with_a_wildcard_leads_back_and_is_wrong_for_that_alone(tmp_path: Path) -> None:
+    ran = doctor(tmp_path / "home", exported(tmp_path, redirectUris=["/*"]), KUSTOS_PAGE_SECRET="s")
+    (detail,) = [detail for _, state, detail in told(ran) if state == "wrong"]
+    assert "has a wildcard" in detail
