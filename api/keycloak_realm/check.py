@@ -228,7 +228,7 @@ def _missing(mappers: Sequence[Mapper], audience: str) -> Iterator[str]:
         others = f", they name {', '.join(sorted(named))}" if named else ""
         yield (
             f"no mapper names {audience} as audience{others}: all tokens are refused; correct KUSTOS_AUDIENCE, or add "
-            "'Audience'"
+            f"the mapper 'Audience' with the included client audience {audience} in the client scope that they share"
         )
     groups = [each for each in mappers if _fills(each, "oidc-group-membership-mapper", "groups")]
     if not groups:

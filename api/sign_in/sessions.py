@@ -81,7 +81,10 @@ class Sessions:
         Raises:
             Misconfigured, Unavailable: it does not, or does not answer.
         """
-        self._client.check()
+        try:
+            self._client.check()
+        except Misconfigured as error:
+            raise Misconfigured(f"{error}; compare KUSTOS_PAGE_SECRET with the client's credentials there") from error
 
     def begin(self) -> tuple[str, str]:
         """A secret for the browser that begins to sign in, and the address at the provider that it goes to."""

@@ -322,6 +322,9 @@ def test_doctor_names_what_an_export_lacks(tmp_path: Path) -> None:
     (finding,) = realm_findings(tmp_path, export)
     assert finding.state == "wrong"
     assert finding.detail.startswith(f"clients {', '.join(sorted(CLIENTS))}: no mapper names kustos as audience:")
+    assert finding.detail.endswith(
+        "add the mapper 'Audience' with the included client audience kustos in the client scope that they share"
+    )
 
 
 @pytest.mark.usefixtures("no_keys")

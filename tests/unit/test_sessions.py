@@ -253,3 +253,9 @@ def test_a_page_over_tls_or_on_this_machine_signs_people_in(provider, store, url
     assert opened is not None
     assert opened.url == url.rstrip("/")
     assert open_sessions(Settings(), provider.sessions(store)._identity, store) is None
+
+
+def test_the_setting_to_compare_is_named_where_the_provider_refuses_the_page(sessions, provider) -> None:
+    provider.fails = FAILURES["refuses this service"]
+    with pytest.raises(Misconfigured, match="compare KUSTOS_PAGE_SECRET with the client's credentials"):
+        sessions.check()
