@@ -42,7 +42,7 @@ class SharedLook:
     ) -> None:
         self._look = look
         self._clock = clock
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="readiness")
         self._begun: Future[Readiness | None] | None = None
         self._begun_at = 0.0
@@ -56,7 +56,7 @@ class SharedLook:
         now = self._clock()
         if self._begun is None or (self._begun.done() and now >= self._begun_at + KNOWN_S):
             self._begun, self._begun_at = self._thread.submit(self._looked), now
-        begun, left_s = self._begun, self._begun_at + self._patience_s - now
+        begun, left_s = self._begun, self._begun_at + self.patience_s - now
         if not begun.done() and left_s > 0:
             await asyncio.wait([asyncio.wrap_future(begun)], timeout=left_s)
         ready = begun.result() if begun.done() else None
