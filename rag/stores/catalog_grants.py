@@ -81,13 +81,14 @@ class CatalogGrants:
         grant = self._found(identifier)
         check_confirmation(grant, by, self.now_ms())
         self._tell(grant, Act.GRANT_CONFIRMED, by, request_id)
-        now_ms = self.now_ms()
-        until_ms = now_ms + grant.minutes * 60_000
+        now = self._clock()
+        until_ms = int(now * 1000) + grant.minutes * 60_000
         waiting = (grants.c.id == grant.id) & grants.c.confirmed_by.is_(None) & grants.c.ended_by.is_(None)
         with self._catalog.writing() as connection:
             done = connection.execute(update(grants).where(waiting).values(confirmed_by=by, until_ms=until_ms))
             if done.rowcount == 1:
-                note_grant(connection, grant, datetime.fromtimestamp(now_ms / 1000, UTC))
+                begun, ended = (datetime.fromtimestamp(each, UTC) for each in (now, until_ms / 1000))
+                note_grant(connection, grant, begun, ended)
         if done.rowcount != 1:
             raise BadInput(f"grant {grant.id} was confirmed or revoked by somebody else just now")
         return self._found(identifier)

@@ -6,7 +6,7 @@ Each change is noted in the transaction that makes it. A moment is one of the cl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -81,10 +81,9 @@ def note_edges(
         connection.execute(insert(membership_history), added)
 
 
-def note_grant(connection: Connection, grant: Grant, since: datetime) -> None:
+def note_grant(connection: Connection, grant: Grant, since: datetime, until: datetime) -> None:
     """Notes what a break-glass grant adds to a person's own from now to the end of its time."""
     about = {"tenant": grant.tenant, "origin": f"{GRANT}{grant.id}", "member": grant.subject, "since": since}
-    until = since + timedelta(minutes=grant.minutes)
     connection.execute(
         insert(membership_history), [{**about, "container": each, "until": until} for each in grant.principals]
     )
