@@ -40,7 +40,7 @@ class AskedAsUs:
         self._introspection = introspection
         self._now = now
         self._token = ""
-        self._ahead_s = 0.0
+        self._received = 0.0
 
     def __call__(self) -> float:
         """By how many seconds its clock is ahead of this one's, as of its last new token; to a second or two.
@@ -55,15 +55,21 @@ class AskedAsUs:
             return self._asked()
 
     def _asked(self) -> float:
-        token, received = self._accounts.credentials(), self._now()
-        claims = self._introspection.claims(token)
+        claims = self._introspection.claims(self._own_token())
         issued, subject = claims.get("iat"), claims.get("sub")
         if not isinstance(issued, int) or not isinstance(subject, str):
             raise Unavailable("the identity provider does not say whose the service's own token is, and from when")
+        ahead_s = issued - self._received
         self._accounts.groups_of(subject)
+        self._own_token()  # which that question may have renewed
+        return ahead_s
+
+    def _own_token(self) -> str:
+        """The token, whose arrival is noted whatever is said of it: later it would look as if its clock were behind."""
+        token = self._accounts.credentials()
         if token != self._token:
-            self._token, self._ahead_s = token, issued - received
-        return self._ahead_s
+            self._token, self._received = token, self._now()
+        return token
 
 
 def open_provider(settings: Settings, now: Callable[[], float] = time.time) -> Provider | None:

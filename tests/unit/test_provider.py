@@ -208,6 +208,19 @@ def test_a_service_that_may_not_look_at_people_admits_nobody() -> None:
         AskedAsUs(own, own)()
 
 
+def test_tv_18_a_token_that_was_of_no_use_at_first_says_the_same_of_the_clock_later() -> None:
+    own, now = OwnTokens(may_not_look=True), [1_000.0]
+    asked = AskedAsUs(own, own, lambda: now[0])
+    with pytest.raises(NotAllowed):
+        asked()
+    own.issued, own.may_not_look = None, False
+    with pytest.raises(Unavailable):
+        asked()
+    own.issued = 1_000
+    now[0] += 60
+    assert asked() == 0
+
+
 @pytest.mark.parametrize("issued", [None, "1000", 1.5])
 def test_a_provider_that_does_not_say_when_it_issued_a_token_does_not_answer(issued: object) -> None:
     own = OwnTokens(issued=issued)
