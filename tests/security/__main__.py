@@ -33,7 +33,7 @@ class Executed:
         self.reasons = Counter[str]()
 
     @property
-    def tests(self) -> Mapping[str, tuple[str, ...]]:
+    def cases(self) -> Mapping[str, tuple[str, ...]]:
         """Cases by the test that executes them."""
         return {each: named(each.partition("[")[0].rpartition("::")[2]) for each in self.outcomes}
 
@@ -62,7 +62,7 @@ class Row:
         return "passed" if self.outcomes.get("passed") else "SKIPPED"
 
     @property
-    def tests(self) -> str:
+    def counts(self) -> str:
         counted = [f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())]
         return ", ".join(counted)
 
@@ -75,7 +75,7 @@ class Row:
 def rows(catalogue: Mapping[str, Case], executed: Executed) -> list[Row]:
     """The matrix, one row for each case of the catalogue."""
     outcomes, files = defaultdict[str, Counter[str]](Counter), defaultdict[str, set[str]](set)
-    for test, ids in executed.tests.items():
+    for test, ids in executed.cases.items():
         for name in ids:
             outcomes[name][executed.outcomes[test]] += 1
             files[name].add(test.partition("::")[0])
@@ -85,7 +85,9 @@ def rows(catalogue: Mapping[str, Case], executed: Executed) -> list[Row]:
 def page(matrix: Iterable[Row]) -> str:
     """The matrix as Markdown."""
     head = ["| case | what | result | tests | where |", "| --- | --- | --- | --- | --- |"]
-    lines = [f"| {each.case.id} | {each.case.title} | {each.result} | {each.tests} | {each.where} |" for each in matrix]
+    lines = [
+        f"| {each.case.id} | {each.case.title} | {each.result} | {each.counts} | {each.where} |" for each in matrix
+    ]
     return "\n".join([*head, *lines, ""])
 
 
@@ -115,10 +117,10 @@ def main(arguments: list[str]) -> int:
     _write(matrix)
     print()
     for each in matrix:
-        print(f"{each.case.id}  {each.result:<12}  {each.case.title}  [{each.tests or each.where}]")
+        print(f"{each.case.id}  {each.result:<12}  {each.case.title}  [{each.counts or each.where}]")
     for reason, number in executed.reasons.most_common():
         print(f"{number} skipped: {reason}")
-    wrong = faults(catalogue, {name for ids in executed.tests.values() for name in ids})
+    wrong = faults(catalogue, {name for ids in executed.cases.values() for name in ids})
     wrong += [f"{each.case.id}: {each.result}" for each in matrix if each.result in ("FAILED", "SKIPPED")]
     print("\n".join([*wrong, f"{Counter(each.result for each in matrix)}; the matrix is in {BUILD / 'security.md'}"]))
     return 1 if wrong else status

@@ -222,7 +222,7 @@ class Catalog:
             self._read(each, refused=each.item_id in unreadable)
             yield "content"
 
-    def check(self, step: str, before: Mapping[str, Seen], now: Listing) -> None:
+    def assert_nobody_gains(self, step: str, before: Mapping[str, Seen], now: Listing) -> None:
         """Nobody sees what neither he had before nor the listing gives him; once rights grow, only what it gives."""
         listed = {each.item_id: each for each in now.items}
         for each, held in self.documents.items():
@@ -288,7 +288,7 @@ def test_at_no_step_does_anybody_see_what_neither_he_had_nor_the_listing_gives(h
         planned = plan(catalog.known(), catalog.access, now, confirm_deletions=sync.confirmed)
         before = {each: (held.content, catalog.readers(each)) for each, held in catalog.documents.items()}
         for number, step in enumerate(chain(catalog.carry_out(planned, sync.unreadable), ["done"])):
-            catalog.check(step, before, now)
+            catalog.assert_nobody_gains(step, before, now)
             if number == sync.crash_after:
                 break
 
