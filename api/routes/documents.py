@@ -111,9 +111,8 @@ async def page(  # noqa: PLR0913  what a route depends on, each by its name
     with drawings.place(caller.subject):
         about, marked = await in_thread(released, caller)
         picture = await drawings.run(partial(pages.png, caller.subject, about, wanted, pixels, marked))
-    now = (
-        await unconfirmed.confirmed_again()
-    )  # a right, or the caller himself, may have gone while it was drawn (RC-05)
+    # A right, or the caller himself, may have gone while it was drawn (RC-05).
+    now = await unconfirmed.confirmed_again()
     if await in_thread(released, now) != (about, marked):
         raise NotFound(f"document {identifier!r} has changed while its page was drawn")
     return Response(picture, media_type="image/png")
