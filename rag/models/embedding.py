@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
+from fastembed.text.custom_text_embedding import CustomTextEmbedding
 from tokenizers import Tokenizer
 
 from rag.documents import IndexProfile
@@ -26,6 +27,19 @@ from rag.ports import OnProgress, Vectors
 
 QUESTION_THREADS = 2  # halve the time of a question; further ones gain little
 _T = TypeVar("_T")
+
+
+class _Engine(CustomTextEmbedding):
+    """onnxruntime whose threads sleep when there is nothing to do.
+
+    By default they turn in circles, between the steps of a question and for 40 ms after it: more processor time than
+    encoding takes, and taken from Keycloak, the search and the answer's model.
+    """
+
+    @classmethod
+    def add_extra_session_options(cls, session_options: Any, extra_options: dict[str, Any]) -> None:
+        super().add_extra_session_options(session_options, extra_options)
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
 
 class FastembedEmbedder:
@@ -48,7 +62,7 @@ class FastembedEmbedder:
         self._model = model
         self._folder = folder
         self._loading = Lock()
-        self._engines: dict[int, TextEmbedding] = {}
+        self._engines: dict[int, _Engine] = {}
         self._tokenizer: Tokenizer | None = None
         try:
             digest = fingerprint(folder, model.file)
@@ -118,17 +132,15 @@ class FastembedEmbedder:
             )
         return vector
 
-    def _engine(self, threads: int) -> TextEmbedding:
+    def _engine(self, threads: int) -> _Engine:
         with self._loading:
             if threads not in self._engines:
                 self._engines[threads] = self._typed("be loaded", lambda: self._load_engine(threads))
             return self._engines[threads]
 
-    def _load_engine(self, threads: int) -> TextEmbedding:
+    def _load_engine(self, threads: int) -> _Engine:
         name = _registered(self._model)
-        return TextEmbedding(
-            name, specific_model_path=str(self._folder), local_files_only=True, threads=threads, cuda=False
-        )
+        return _Engine(name, specific_model_path=str(self._folder), local_files_only=True, threads=threads, cuda=False)
 
     def _load_tokenizer(self) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(self._folder / TOKENIZER))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +181,26 @@ def test_a_folder_with_a_model_of_another_dimension_is_refused(tiny_folder: Path
     embedder = FastembedEmbedder(replace(tiny_model.MODEL, dimension=32), tiny_folder)
     with pytest.raises(ModelUnavailable, match="64 numbers"):
         embedder.embed_question("Vertrag")
+
+
+AFTER_A_QUESTION = """
+import sys, time
+from pathlib import Path
+from rag.models.embedding import FastembedEmbedder
+from tests import tiny_model
+
+FastembedEmbedder(tiny_model.MODEL, Path(sys.argv[1])).embed_question("Vertrag")
+began = time.process_time()
+time.sleep(0.2)
+print(time.process_time() - began)
+"""
+
+
+def test_its_threads_sleep_after_a_question(tiny_folder: Path) -> None:
+    """By themselves they take 40 ms of a processor; a process of its own, so that nothing else is counted."""
+    command = [sys.executable, "-c", AFTER_A_QUESTION, str(tiny_folder)]
+    taken_s = float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert taken_s < 0.01
 
 
 def test_the_longest_text_is_embedded_first() -> None:
