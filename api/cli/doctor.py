@@ -23,7 +23,6 @@ from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import issuer_named, open_identity, usable_keys
 from ingest.bootstrap import open_pool
-from rag.access import principals
 from rag.bootstrap import Records, open_kustos, open_records
 from rag.errors import KustosError, Misconfigured, NotAllowed, NotAuthenticated, Unavailable
 from rag.models.inventory import inventory
@@ -346,16 +345,11 @@ def _directory(settings: Settings) -> Iterator[Finding]:
 
 def _named_in_vain(records: Records, realm: str) -> Iterator[Finding]:
     """Rights for groups that the realm does not have: they open and deny nothing, and a typo looks like them."""
-    known = {principals.group(realm, path) for path in records.realm.tree().bound}
-    ours, of_group = principals.user(realm, "*").removesuffix("user:*"), principals.group(realm, "/")
+    tree = records.realm.tree()
     for principal, number in sorted(records.status.documents_naming().items()):
-        if principal.startswith("kc:") and not principal.startswith(ours):
-            why = f"which is not of the realm {realm} (KUSTOS_REALM)"
-        elif principal.startswith(of_group) and principal not in known:
-            why = "which Keycloak does not have; capitals count"
-        else:
-            continue
-        yield Finding("directory", "note", f"{counted(number, 'document')} with rights for {principal}, {why}")
+        if why := tree.why_in_vain(realm, principal):
+            named = f"{counted(number, 'document')} with rights for {principal}, which {why}"
+            yield Finding("directory", "note", named)
 
 
 def _demo(settings: Settings) -> Iterator[Finding]:

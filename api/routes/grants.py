@@ -12,8 +12,8 @@ from api.admission.doors import GuardedRoute
 from api.given import RequestId, TheCaller, TheKustos, TheSubjects
 from api.schemas import WRITABLE
 from rag.access.break_glass import MOST_PRINCIPALS
-from rag.bootstrap import Kustos
-from rag.errors import NotFound
+from rag.bootstrap import Kustos, Records
+from rag.errors import BadInput, NotFound
 from rag.stores.catalog_grants import CatalogGrants
 
 router = APIRouter(route_class=GuardedRoute)
@@ -45,6 +45,7 @@ def propose(
     """It opens nothing until an auditor confirms it, who is neither its proposer nor the person."""
     grants = _grants(kustos)
     person = body.person if ":" in body.person else subjects.subject(body.person)
+    _refuse_in_vain(kustos.records, body.principals)
     made = grants.propose(person, body.principals, body.reason, body.minutes, by=caller.subject, request_id=request_id)
     return reports.grant(made, grants.now_ms())
 
@@ -70,6 +71,16 @@ def revoke(grant_id: str, kustos: TheKustos, caller: TheCaller, request_id: Requ
     """It ends at once: the next question is answered without it."""
     grants = _grants(kustos)
     return reports.grant(grants.revoke(grant_id, by=caller.subject, request_id=request_id), grants.now_ms())
+
+
+def _refuse_in_vain(records: Records, wanted: list[str]) -> None:
+    """A grant that would open nothing is found out now, and not when it is needed."""
+    if records.realm.followed() is None:
+        return
+    tree, realm = records.realm.tree(), records.settings.realm
+    for principal in wanted:
+        if why := tree.why_in_vain(realm, principal):
+            raise BadInput(f"a grant of {principal!a:.200} would open nothing: it {why}")
 
 
 def _grants(kustos: Kustos) -> CatalogGrants:

@@ -92,6 +92,15 @@ class GroupTree:
         }
         return below | meant
 
+    def why_in_vain(self, realm: str, principal: str) -> str | None:
+        """Why nobody can hold this principal of Keycloak's, as far as its name and the groups say; None if some may."""
+        ours, of_group = principals.user(realm, "*").removesuffix("user:*"), principals.group(realm, "/")
+        if principal.startswith("kc:") and not principal.startswith(ours):
+            return f"is not of the realm {realm} (KUSTOS_REALM)"
+        if principal.startswith(of_group) and principal not in {principals.group(realm, path) for path in self.bound}:
+            return "is none of Keycloak's groups; capitals count"
+        return None
+
     def drifts(self) -> list[Drift]:
         """Every path that means a group which is not called so any more, in order."""
         at = {each.path: each.id for each in self.groups.values() if self.is_named(each)}

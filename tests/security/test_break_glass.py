@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,7 @@ from api.tokens.auth import Identity
 from ingest.bootstrap import Ingesting
 from rag.access import principals
 from rag.access.audit import Act, Action, Purpose
+from rag.access.groups import Group
 from rag.access.principals import Principal
 from rag.access.scope import Caller
 from rag.bootstrap import open_records
@@ -19,6 +21,7 @@ from rag.errors import StoreUnavailable
 from rag.settings import Settings
 from rag.stores.catalog_audit import CatalogAudit
 from rag.stores.catalog_grants import CatalogGrants
+from rag.stores.catalog_realm import Followed
 from tests.fakes import Clock
 from tests.library import OPERATOR, REALM, SALES, TENANT, Library, Written, open_library, person
 
@@ -198,6 +201,19 @@ def test_what_may_not_be_proposed_is_refused(client, change) -> None:
     reply = client.post("/v1/operator/grants", content=body, headers={**KEY, "Content-Type": "application/json"})
     assert reply.status_code in {400, 404, 422}
     assert client.get("/v1/operator/grants", headers=KEY).json() == {"grants": []}
+
+
+@pytest.mark.parametrize("typo", ["kc:acme:group:/Board", "kc:acme:group:/bored", "kc:acne:group:/board"])
+def test_what_would_open_nothing_is_not_proposed_once_keycloaks_groups_are_known(tmp_path, typo: str) -> None:
+    library = open_library(tmp_path, MINUTES, break_glass_hours=8, realm=REALM)
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    realm, now = library.kustos.records.realm, datetime.now(UTC)
+    realm.set_groups([Group("1", "board", "/board", None)], whole=True)
+    assert proposed(client, principals=[typo]), "nothing is known of Keycloak's groups yet"
+    realm.set_followed(Followed("", 0, now, now))
+    reply = client.post("/v1/operator/grants", json={**PROPOSAL, "principals": [BOARD, typo]}, headers=KEY)
+    assert (reply.status_code, typo in reply.json()["error"]["message"]) == (400, True)
+    assert proposed(client, principals=[BOARD, principals.realm_role(REALM, "chief")])
 
 
 def test_a_grant_that_is_not_there_is_not_found(client) -> None:
