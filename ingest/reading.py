@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from connectors.base import Connector, Item, ItemChanged, ItemGone
 from ingest.content import Content, collected, content_of
 from ingest.extraction import Attachment, Extraction, clean
-from rag.documents import Chunk, Document, acl_id, attachment_id, document_id
+from rag.documents import INSIDE, Chunk, Document, acl_id, attachment_id, document_id
 from rag.errors import DocumentRefused, RefusalReason
 from rag.ports import LanguageDetector
 from rag.stores.catalog_known import Today
@@ -28,8 +28,6 @@ from rag.stores.catalog_writing import NewVersion, Refusal
 if TYPE_CHECKING:
     from ingest.chunking import Chunker  # LlamaIndex takes long to load, and who draws pages needs none of it
 
-INSIDE = "!/"
-"""Between the uri of a file and the name of one inside it, as in `mails/offer.eml!/price list.xlsx`."""
 MAX_NESTING = 5  # a mail in a mail in an archive and so on
 MAX_INSIDE = 1_000  # files inside one item, over all levels
 MAX_NAME_CHARS = 200

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import quote
 
 _NAMESPACE = uuid.UUID("6b757374-6f73-5f64-8f63-756d656e7473")
 HEADING_SEPARATOR = " › "
 SORTED_CHARS = 300
 """So much of its uri a document is listed by: what a database can index is bounded, and uris are not."""
+INSIDE = "!/"
+"""Between the uri of a file and the name of one inside it, as in `mails/offer.eml!/price list.xlsx`."""
+_SCHEME = "file://"
+_AS_STORED = re.compile(_SCHEME + r"(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})*")
 
 Position = tuple[str, str]
 """Where a document stands in a listing: the beginning of its uri, and its id."""
@@ -28,6 +35,22 @@ def attachment_id(parent: str, name: str, occurrence: int) -> str:
     No item of a source can have such an id, whatever it is called (IN-14).
     """
     return str(uuid.uuid5(_NAMESPACE, "\0".join(("attachment", parent, name, str(occurrence)))))
+
+
+def addresses(given: str) -> tuple[str, ...]:
+    """The uris that an address may mean, first of all itself.
+
+    People write umlauts and blanks where a connector percent-encodes the bytes of the name; the name of a file inside
+    another stays as it is. An address that is written as connectors write it means nothing else.
+    """
+    if not given.startswith(_SCHEME) or _AS_STORED.fullmatch(given):
+        return (given,)
+    outer, inside, name = given.partition(INSIDE)
+    return given, _encoded(given), f"{_encoded(outer)}{inside}{name}"
+
+
+def _encoded(address: str) -> str:
+    return _SCHEME + quote(os.fsencode(address.removeprefix(_SCHEME)))
 
 
 def acl_id(tenant: str, source: str, reference: str) -> str:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from rag.access.break_glass import Grant
 from rag.access.groups import Edge
 from rag.access.principals import Principal
+from rag.documents import addresses
 from rag.ports import PastDocument, PastPlace
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_rows import acl
@@ -110,11 +111,13 @@ class CatalogHistory:
         row = self._last(select(*columns).where(mine), versions, at)
         return PastDocument(row.uri, row.version, row.acl_id, utc(row.at)) if row and row.version else None
 
-    def document_at(self, uri: str, at: datetime) -> str | None:
+    def document_at(self, address: str, at: datetime) -> str | None:
         """Id of the last document that had this address at or before that moment; None if there was none."""
-        mine = (versions.c.tenant == self._tenant) & (versions.c.uri == uri)
-        row = self._last(select(versions.c.document_id).where(mine), versions, at)
-        return str(row.document_id) if row else None
+        mine = select(versions.c.document_id).where(versions.c.tenant == self._tenant)
+        for uri in addresses(address):
+            if row := self._last(mine.where(versions.c.uri == uri), versions, at):
+                return str(row.document_id)
+        return None
 
     def place(self, acl_id: str, at: datetime) -> PastPlace | None:
         """The rights of a governing place at that moment; None where it was not there, or nothing is known any more."""

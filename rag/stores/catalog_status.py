@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from rag.access.principals import Principal
-from rag.documents import SORTED_CHARS
+from rag.documents import SORTED_CHARS, addresses
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_schema import acls, chunks, cursors, documents, index_tasks, refusals
 
@@ -127,13 +127,15 @@ class CatalogStatus:
                 found.append(RefusalStatus(source, uri, PARTLY_READ, unread, at))
         return sorted(found, key=lambda each: each.uri)
 
-    def document_at(self, uri: str) -> str | None:
-        """Id of the document at an address; None if there is none."""
-        statement = select(documents.c.id).where(
-            documents.c.tenant == self._tenant, documents.c.sort_key == uri[:SORTED_CHARS], documents.c.uri == uri
-        )
+    def document_at(self, address: str) -> str | None:
+        """Id of the document at an address, as it is stored or as people write it; None if there is none."""
+        mine = select(documents.c.id).where(documents.c.tenant == self._tenant)
         with self._catalog.reading() as connection:
-            return connection.execute(statement).scalar()
+            for uri in addresses(address):
+                at = mine.where(documents.c.sort_key == uri[:SORTED_CHARS], documents.c.uri == uri)
+                if found := connection.execute(at).scalar():
+                    return str(found)
+        return None
 
     def documents_naming(self) -> dict[Principal, int]:
         """How many documents name each principal, in `allow` or in `deny`."""

@@ -24,6 +24,7 @@ from rag.documents import Chunk, Document, IndexProfile, acl_id, chunk_id, conte
 from rag.errors import Misconfigured, RefusalReason, StoreUnavailable
 from rag.stores.catalog import Catalog, sqlite_url
 from rag.stores.catalog_directory import CatalogDirectory
+from rag.stores.catalog_history import CatalogHistory
 from rag.stores.catalog_indexes import CatalogIndexes
 from rag.stores.catalog_known import Today
 from rag.stores.catalog_reading import CatalogReader
@@ -352,6 +353,34 @@ def test_a_change_of_memberships_makes_another_revision_and_the_same_again_does_
     assert [after != before for before, after in pairwise(seen)] == [True, True, False, True]
     assert len(set(seen)) == 4, "none comes again"
     assert directory.containers(TENANT, {SALES}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("Müller & Söhne/Größenübersicht.md", "M%C3%BCller%20%26%20S%C3%B6hne/Gr%C3%B6%C3%9Fen%C3%BCbersicht.md"),
+        ("M%C3%BCller.md", "M%C3%BCller.md"),
+        ("Müller.md", "M%C3%BCller.md"),
+        ("100 %.md", "100%20%25.md"),
+        ("u\u0308ber.md", "u%CC%88ber.md"),
+        ("Für Süd/Ä.eml!/Preise für Ö.xlsx", "F%C3%BCr%20S%C3%BCd/%C3%84.eml!/Preise für Ö.xlsx"),
+        ("Für Süd/Ä.eml!/Preise für Ö.xlsx", "F%C3%BCr%20S%C3%BCd/%C3%84.eml%21/Preise%20f%C3%BCr%20%C3%96.xlsx"),
+    ],
+)
+def test_a_document_is_found_by_its_address_as_it_is_stored_and_as_people_write_it(
+    catalog, writer, given: str, stored: str
+) -> None:
+    commit(writer, [version(stored, "text"), version("other.md", "text"), version("M%25C3%25BCller.md", "text")])
+    wanted, now = document_id(TENANT, SOURCE, stored), CatalogHistory.now()
+    assert CatalogStatus(catalog, TENANT).document_at(f"file://share/{given}") == wanted
+    assert CatalogHistory(catalog, TENANT).document_at(f"file://share/{given}", now) == wanted
+
+
+@pytest.mark.parametrize("given", ["\xfcber.md", "a%20b.md", "mueller.md", "./M%C3%BCller.md"])
+def test_an_address_means_no_other_document(catalog, writer, given: str) -> None:
+    commit(writer, [version(name, "text") for name in ("u%CC%88ber.md", "a%2520b.md", "M%C3%BCller.md")])
+    assert CatalogStatus(catalog, TENANT).document_at(f"file://share/{given}") is None
+    assert CatalogHistory(catalog, TENANT).document_at(f"file://share/{given}", CatalogHistory.now()) is None
 
 
 def test_operators_see_counts_and_reasons_but_no_titles(catalog, writer) -> None:

@@ -15,6 +15,7 @@ from connectors.base import Connector, Item, ItemChanged, ItemGone, Listing
 from connectors.filesystem import FilesystemConnector
 from rag.access.acl import Acl, permits
 from rag.access.principals import Principal
+from rag.documents import addresses
 from rag.errors import DocumentRefused, RefusalReason, SourceUnavailable
 from tests.memory_source import fetched
 
@@ -103,6 +104,14 @@ def test_a_listed_item_gives_its_bytes(world: World) -> None:
     item = only(world.connector.list())
     assert fetched(world.connector, item) == b"plan"
     assert item.name == "plan.txt"
+
+
+@pytest.mark.parametrize(
+    "path", ["plan.txt", "Müller & Söhne/Größen (neu), 100 %: A+B!.md", "a~b_c-d/u\u0308ber#1?.txt"]
+)
+def test_an_address_means_the_item_that_people_write_so(world: World, path: str) -> None:
+    world.put(path, b"plan")
+    assert only(world.connector.list()).uri in addresses(f"file://share/{path}")
 
 
 def test_an_empty_source_is_listed_as_empty(world: World) -> None:
