@@ -85,8 +85,10 @@ class Envelope:
         if foreign and not scope["state"].get("host_is_known"):  # `api.tenants` has looked
             await errors.status_error(421)(scope, receive, send)
         elif "content-length" in headers and "transfer-encoding" in headers:
-            # Two lengths: a proxy in front may see another end of the body (RFC 9112, 6.1).
-            await errors.status_error(400)(scope, receive, send)
+            # Two lengths: a proxy in front may see another end of the body, so nothing may follow it (RFC 9112, 6.1).
+            refusal = errors.status_error(400)
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send)
         elif _declared_bytes(headers) > MAX_BODY_BYTES:
             await errors.status_error(413)(scope, receive, send)
         else:

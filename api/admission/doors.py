@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.access_table import Duty, Row, row_of
-from api.admission.keys import ApiKeys
+from api.admission.keys import ApiKeys, check_scope
 from api.admission.limits import Failures, OverLimit, Refusals, RequestLimits
 from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from api.loopback import is_loopback
@@ -43,6 +43,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 KEY_HEADER = "x-api-key"
 FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """Headers by which a proxy gives itself away, beside X-Forwarded-*."""
+BODIES_AT_A_TIME = 2_048
+BODIES_OF_ONE = 32
+"""Of one token or key: half of a body holds memory and is counted, which is given back only once it is known whose."""
 PROOFS_AT_A_TIME = 512
 PROOF_THREADS = 8
 """Keys that have to be fetched hold these, and not the threads on which everything else runs (FT-03)."""
@@ -59,6 +62,10 @@ class Proof:
     key: str = field(default="", repr=False)
     cookie: str = field(default="", repr=False)
 
+    @property
+    def text(self) -> str:
+        return self.token or self.key or self.cookie
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:
@@ -74,6 +81,7 @@ class Doors:
     failures: Failures
     provider: Provider | None = None
     refusals: Refusals = field(default_factory=Refusals)
+    bodies: SlowWork = field(default_factory=lambda: SlowWork("requests", BODIES_AT_A_TIME, 1, BODIES_OF_ONE))
     proofs: SlowWork = field(default_factory=lambda: SlowWork("proofs", PROOFS_AT_A_TIME, PROOF_THREADS))
     cookies: SlowWork = field(default_factory=lambda: SlowWork("sessions", PROOFS_AT_A_TIME, SIGN_IN_THREADS))
     sign_ins: SlowWork = field(default_factory=lambda: SlowWork("sign-ins", SIGN_INS_AT_A_TIME, SIGN_IN_THREADS))
@@ -81,7 +89,8 @@ class Doors:
     async def admit(self, row: Row, request: Request) -> None:
         """Lets the request through, with `request.state.caller` set unless everybody may come in.
 
-        For a row that is early there is no caller yet, but `request.state.unconfirmed`.
+        For a row that is early there is no caller yet, but `request.state.unconfirmed`; there is also where this fails
+        after he has been asked about.
 
         Raises:
             BadInput: more than one token, key or cookie.
@@ -97,7 +106,7 @@ class Doors:
             case Duty.PUBLIC | Duty.PAGE:
                 pass
             case Duty.READER:
-                request.state.unconfirmed = unconfirmed = await self._unconfirmed(row, request)
+                unconfirmed = await self._unconfirmed(row, request)
                 if not row.early:
                     request.state.caller = await unconfirmed.confirmed()
             case Duty.OPERATOR | Duty.AUDITOR | Duty.EVALUATOR:
@@ -127,15 +136,20 @@ class Doors:
         proof = self._proof(request)
         work = self.cookies if proof.cookie else self.proofs
         ask = await work.whole(partial(self._known, row, proof, request))
-        await request.body()
-        return ask()
+        try:
+            with self.bodies.place(proof.text):
+                await request.body()
+        finally:  # or what has ended would use up its person's requests by bodies that never come whole
+            request.state.unconfirmed = unconfirmed = ask()
+        refuse_elsewhere(request)
+        return unconfirmed
 
     def _known(self, row: Row, proof: Proof, request: Request) -> Ask:
         """Who he says he is: verified and counted, and not asked about yet."""
         if proof.key:
-            key = self.keys.verified(proof.key, row.scope)
+            key = self.keys.verified(proof.key)
             self._count(request, key.subject, key.id)
-            refuse_elsewhere(request)
+            check_scope(key, row.scope)
             return partial(self.keys.unconfirmed, key, request.state.request_id)
         if self.sessions and proof.cookie:
             return self._of_session(self.sessions, proof.cookie, request, apart=row.scope is None)
@@ -163,7 +177,6 @@ class Doors:
 
         self.refusals.check(token.text)
         self._count(request, token.subject, apart=apart)
-        refuse_elsewhere(request)
 
         def ask_once_counted() -> Unconfirmed:
             unconfirmed = ask()
@@ -191,7 +204,7 @@ class Doors:
             if not is_loopback(request.url.hostname or ""):  # where commands of every home on this machine come to
                 refuse_elsewhere(request)
             return Caller(self.tenant, LOCAL_OPERATOR, frozenset())
-        request.state.unconfirmed = unconfirmed = await self._unconfirmed(row, request)
+        unconfirmed = await self._unconfirmed(row, request)
         caller = await unconfirmed.confirmed()
         if not self.identity.has_duty(caller, row.duty):
             raise NotAllowed(f"this is for people with the role '{row.duty}' of this service's client")
@@ -238,12 +251,21 @@ class GuardedRoute(APIRoute):
         (method,) = self.methods or {"GET"}
         row = row_of(method, self.path)
 
+        async def admitted(doors: Doors, request: Request) -> Response:
+            try:
+                await doors.admit(row, request)
+                return await handler(request)
+            except Exception:
+                unconfirmed: Unconfirmed | None = getattr(request.state, "unconfirmed", None)
+                if unconfirmed:
+                    await unconfirmed.confirmed()  # who is nobody any more hears that, and nothing of what he sent
+                raise
+
         async def guarded(request: Request) -> Response:
             doors: Doors = request.app.state.doors
             strict = StrictRequest(request.scope, request.receive)
             try:
-                await doors.admit(row, strict)
-                return await handler(strict)
+                return await admitted(doors, strict)
             except NotAuthenticated:
                 request.state.headers = {}  # how busy somebody is, is nothing for who is not him any more (SC-10)
                 doors.failed(request)

@@ -46,22 +46,17 @@ class ApiKeys:
         """
         return self._keys.find(identifier) is not None
 
-    def verified(self, text: str, scope: KeyScope | None) -> ApiKey:
-        """The key, if it is valid now and for `scope`. Its subject may have lost every right: `unconfirmed` asks.
+    def verified(self, text: str) -> ApiKey:
+        """The key, if it is valid now. Its subject may have lost every right: `unconfirmed` asks.
 
         Raises:
             NotAuthenticated: there is no such key, or it is not valid any more.
-            NotAllowed: it is for something else.
             StoreUnavailable: the catalog does not answer.
         """
         key, now = self._keys.find(id_of(text)), self._clock()
         known = is_digest_of(key.digest if key else NO_DIGEST, text)
         if key is None or not known or not key.is_valid(now):
             raise NotAuthenticated("the API key is unknown, expired or revoked")
-        if scope is None:
-            raise NotAllowed("no API key opens this address; use a token")
-        if scope not in key.scopes:
-            raise NotAllowed(f"this API key is not for this: its scope lacks {scope.value!r}")
         return key
 
     def unconfirmed(self, key: ApiKey, request_id: str) -> Unconfirmed:
@@ -88,3 +83,15 @@ class ApiKeys:
         else:
             self._keys.used(key, now)
         return replace(caller, client=f"key:{key.id}")
+
+
+def check_scope(key: ApiKey, scope: KeyScope | None) -> None:
+    """Whether the key is for what needs `scope`; None is for what no key opens.
+
+    Raises:
+        NotAllowed: it is not.
+    """
+    if scope is None:
+        raise NotAllowed("no API key opens this address; use a token")
+    if scope not in key.scopes:
+        raise NotAllowed(f"this API key is not for this: its scope lacks {scope.value!r}")

@@ -57,7 +57,7 @@ class AskedAsUs:
     def _asked(self) -> float:
         claims = self._introspection.claims(self._own_token())
         issued, subject = claims.get("iat"), claims.get("sub")
-        if not isinstance(issued, int) or not isinstance(subject, str):
+        if not isinstance(issued, int) or not 0 <= issued < 2**53 or not isinstance(subject, str):
             raise Unavailable("the identity provider does not say whose the service's own token is, and from when")
         ahead_s = issued - self._received
         self._accounts.groups_of(subject)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
+from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -40,6 +42,8 @@ router = APIRouter(route_class=GuardedRoute)
 
 Moment = Annotated[AwareDatetime | None, Query(description="With its zone, as in 2026-05-01T00:00:00Z.")]
 After = Annotated[int, Query(ge=0, le=2**62, description="`next` of the reply before.")]
+CONFIRMED_S = 1.0
+"""What an auditor may read is decided anew so long after it was decided, at the next line that he takes."""
 MARK = r"^[0-9]{1,18}:[0-9a-f]{64}$"
 
 
@@ -136,7 +140,8 @@ async def events(  # noqa: PLR0913  what a route depends on, each by its name
 ) -> StreamingResponse:
     """JSON lines, one event a record, in order, up to this asking.
 
-    The auditor is confirmed again for each thousand. A last line with `error` says that the export is not whole.
+    The auditor is confirmed again each second, or for each line that is taken later. A last line with `error` says that
+    the export is not whole.
     """
     asking = partial(_told, names=int(names), texts=int(texts))
     await in_thread(asking, kustos, caller, request_id, Act.AUDIT_EXPORTED, "events")
@@ -187,19 +192,22 @@ class _Export:
     texts: bool
 
     async def lines(self, portions: Iterator[list[Entry]]) -> AsyncIterator[str]:
+        entries, line = chain.from_iterable(portions), "the first"
         try:
-            while portion := await in_thread(partial(next, portions, None)):
-                events = self._events(portion, await self.auditor())
+            while line:
+                events, until = self._events(entries, await self.auditor()), monotonic() + CONFIRMED_S
                 while line := await in_thread(partial(next, events, "")):
                     yield line
+                    if monotonic() >= until:
+                        break
         except KustosError as error:
             row, message = describe(error)
             log.warning("the export %s broke off: %s", self.request_id, error)
             yield json.dumps(error_body(message, row.type, error.code)) + "\n"
 
-    def _events(self, portion: Sequence[Entry], auditor: Caller) -> Iterator[str]:
+    def _events(self, entries: Iterator[Entry], auditor: Caller) -> Iterator[str]:
         kept = _KeptTexts(self.kustos, auditor, self.request_id) if self.texts else None
-        for entry in portion:
+        for entry in entries:
             event = ocsf.event(entry, self.names)
             if kept and entry.text_hash and (text := self.kustos.records.trail.text(entry.number)):
                 event["unmapped"]["text"] = kept.shown(entry, json.loads(text))
@@ -207,7 +215,7 @@ class _Export:
 
 
 class _KeptTexts:
-    """Texts beside a portion of records, for one auditor: the duty opens no document, so the gate decides (RM-15)."""
+    """Texts beside some records, for one auditor: the duty opens no document, so the gate decides (RM-15)."""
 
     def __init__(self, kustos: Kustos, caller: Caller, request_id: str) -> None:
         self._gate = kustos.gate
@@ -222,7 +230,7 @@ class _KeptTexts:
         return {name: value for name, value in text.items() if name != "passages"} | {"withheld": True}
 
     def _reads(self, document: str) -> bool:
-        """Asked of the gate once in a portion, which records it."""
+        """Asked of the gate once, which records it."""
         if document not in self._readable:
             try:
                 self._gate.document(self._scope, document, self._purpose)

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from api.admission.doors import Doors, GuardedRoute
 from api.given import TheDoors
 from api.loopback import is_loopback
+from api.middleware import host_name
 from api.schemas import PagePerson, PageSession, SignOutReply
 from api.sign_in.oidc import Refused
 from api.sign_in.page_guard import SESSION_COOKIE, SIGN_IN_COOKIE, check_own_page, cookie, drop_cookie, set_cookie
@@ -43,6 +44,7 @@ async def session(request: Request, doors: TheDoors) -> PageSession:
         name = await doors.cookies.whole(partial(doors.sessions.name, held))
     except NotAuthenticated as error:
         log.info("a browser's session does not count: %s", error)
+        request.state.headers = {}  # as at the door (SC-10)
         return PageSession(sign_in=True, person=None)
     return PageSession(sign_in=True, person=PagePerson(name=name, subject=caller.subject))
 
@@ -122,7 +124,7 @@ def _sessions(doors: Doors) -> Sessions:
 def _is_another_name_of(page: str, request: Request) -> bool:
     """Whether the browser calls this machine by another name than the page's, which has cookies of its own."""
     asked = request.headers.get("host", "")
-    return asked != page and all(is_loopback(urlsplit(f"//{each}").hostname or "") for each in (asked, page))
+    return asked != page and all(is_loopback(host_name(each).strip("[]")) for each in (asked, page))
 
 
 async def _logout_token(request: Request) -> str:

@@ -149,7 +149,14 @@ class Sessions:
         """
         # An answer may take longer than the token lives that it began with, and then the next one counts.
         again = partial(self._questions.put, partial(self.caller, cookie))
-        return Unconfirmed(token.subject, partial(token.issuer.worth.caller, token), again=again)
+        return Unconfirmed(
+            token.subject, partial(self._questions.put, partial(self._still, cookie, token)), again=again
+        )
+
+    def _still(self, cookie: str, token: Verified) -> Caller:
+        """Who it stands for, if it has not ended here since its token was verified."""
+        self._row(cookie)
+        return self._identity.asked(token).wait()
 
     def unconfirmed(self, cookie: str) -> Unconfirmed:
         """As `verified`, then `asked`."""

@@ -13,7 +13,7 @@ from rag.access.audit_chain import DAY_MS, Mark, Seal
 from rag.errors import BadInput, NotAllowed
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_audit import CatalogAudit
-from rag.stores.catalog_audit_trail import AuditTrail, is_person
+from rag.stores.catalog_audit_trail import AuditTrail, identifier_of, is_person
 from rag.stores.catalog_schema import audit, audit_chains, audit_people, audit_texts
 
 RETENTION = "sys:retention"
@@ -102,7 +102,7 @@ class AuditKeeping:
         his = (audit_people.c.tenant == self._tenant) & is_person(person)
         with self._catalog.reading() as connection:
             names = set(connection.execute(select(audit_people.c.subject).where(his)).scalars())
-        if by.subject in names | {person}:
+        if by.subject in names or identifier_of(person) == identifier_of(by.subject):
             raise NotAllowed("nobody has himself forgotten: another auditor does that")
         self._log.record(Deed(self._tenant, by.subject, Act.PERSON_FORGOTTEN, by.request_id))
         with self._catalog.writing() as connection:

@@ -235,12 +235,17 @@ class AuditTrail:
         return Seen(list(found.values()))
 
 
+def identifier_of(person: str) -> str:
+    """The id at the identity provider, of a subject or of itself."""
+    return person.rpartition(":user:")[2]
+
+
 def is_person(person: str) -> ColumnElement[bool]:
     """Condition that `audit_people` is about the person with this subject, or whose subject ends with this id.
 
     Auditors ask by either, and what they asked for is kept as it was written: the bare id is his name too.
     """
-    identifier = person.rpartition(":user:")[2]
+    identifier = identifier_of(person)
     subject = audit_people.c.subject
     ending = f":user:{person}"
     ends_so = func.substr(subject, func.length(subject) - len(ending) + 1) == ending  # LIKE would ignore case in SQLite

@@ -109,7 +109,7 @@ class CatalogHistory:
         columns = (versions.c.uri, versions.c.version, versions.c.acl_id, versions.c.at)
         mine = (versions.c.tenant == self._tenant) & (versions.c.document_id == document_id)
         row = self._last(select(*columns).where(mine), versions, at)
-        return PastDocument(row.uri, row.version, row.acl_id, utc(row.at)) if row and row.version else None
+        return PastDocument(row.uri, row.version, row.acl_id, row.at) if row and row.version else None
 
     def document_at(self, address: str, at: datetime) -> str | None:
         """Id of the last document that had this address at or before that moment; None if there was none."""
@@ -124,7 +124,7 @@ class CatalogHistory:
         columns = (acl_history.c.allow, acl_history.c.deny, acl_history.c.origin, acl_history.c.problem)
         mine = (acl_history.c.tenant == self._tenant) & (acl_history.c.acl_id == acl_id)
         row = self._last(select(*columns, acl_history.c.at).where(mine), acl_history, at)
-        return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, utc(row.at)) if row else None
+        return PastPlace(acl(row.allow, row.deny), row.origin, row.problem, row.at) if row else None
 
     def memberships(self, principals: Set[Principal], at: datetime) -> set[Edge]:
         """The memberships of `principals` at that moment, of people too, as pairs of member and what holds it."""
@@ -184,8 +184,3 @@ class CatalogHistory:
         ordered = statement.where(table.c.at <= at).order_by(table.c.at.desc(), table.c.id.desc()).limit(1)
         with self._catalog.reading() as connection:
             return connection.execute(ordered).first()
-
-
-def utc(moment: datetime) -> datetime:
-    """SQLite gives times back without their zone."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
@@ -108,14 +108,9 @@ def _key(row: Row[Any]) -> ApiKey:
         name=row.name,
         scopes=frozenset(map(KeyScope, row.scopes.split())),
         digest=row.digest,
-        created_at=_utc(row.created_at),
+        created_at=row.created_at,
         created_by=row.created_by,
-        expires_at=_utc(row.expires_at),
-        revoked_at=_utc(row.revoked_at) if row.revoked_at else None,
-        last_used_at=_utc(row.last_used_at) if row.last_used_at else None,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
     )
-
-
-def _utc(time: datetime) -> datetime:
-    """SQLite keeps no zone; what was written was in UTC."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

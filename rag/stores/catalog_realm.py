@@ -13,7 +13,7 @@ from rag.access.principals import Principal
 from rag.errors import NotFound
 from rag.stores.catalog import Catalog
 from rag.stores.catalog_directory import replace_edges
-from rag.stores.catalog_history import note_edges, utc
+from rag.stores.catalog_history import note_edges
 from rag.stores.catalog_revisions import DIRECTORY, DIRECTORY_NOW, renew
 from rag.stores.catalog_schema import bound_paths, membership_history, realm_groups, realm_syncs
 
@@ -114,7 +114,7 @@ class CatalogRealm:
         statement = select(*(realm_syncs.c[name] for name in Followed.__slots__)).where(*self._mine(realm_syncs))
         with self._catalog.reading() as connection:
             row = connection.execute(statement).first()
-        return Followed(row[0], row[1], utc(row[2]), utc(row[3])) if row else None
+        return Followed(*row) if row else None
 
     def set_followed(self, followed: Followed) -> None:
         values = {name: getattr(followed, name) for name in Followed.__slots__}

@@ -5,10 +5,13 @@ SQLite and PostgreSQL share this definition; `migrations/` brings a database to 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Dialect,
     Double,
     Float,
     ForeignKey,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
@@ -32,6 +36,24 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment, with its zone. SQLite keeps and compares what it is given without one, so it is given UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and _in_utc(value)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and _in_utc(value)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
 
 # Pages of a listing follow the order of code points in every database, whatever its locale.
 _SortKey = String(SORTED_CHARS).with_variant(String(SORTED_CHARS, collation="C"), "postgresql")
@@ -51,7 +73,7 @@ acls = Table(
     Column("deny", Text, nullable=False),  # JSON array of principals
     Column("origin", Text, nullable=False),
     Column("problem", Text),
-    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", Moment, nullable=False),
     UniqueConstraint("number"),
     Index(None, "tenant", "source"),
 )
@@ -66,7 +88,7 @@ acl_history = Table(
     Column("deny", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("problem", Text),
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", Moment, nullable=False),
     Index(None, "acl_id"),
 )
 
@@ -89,13 +111,13 @@ documents = Table(
     Column("decided_by", String(200), nullable=False),  # limits and choices that decided what was left unread
     Column("acl_id", String(36), ForeignKey("acls.id"), nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("modified_at", DateTime(timezone=True)),
+    Column("modified_at", Moment),
     Column("passages", Integer, nullable=False),
     Column("author", Text, nullable=False),
-    Column("created_at", DateTime(timezone=True)),
+    Column("created_at", Moment),
     Column("parent_id", String(36), ForeignKey("documents.id", ondelete="CASCADE")),
     Column("unread", Text, nullable=False),  # what of the file was left out and why; empty where nothing was
-    Column("ingested_at", DateTime(timezone=True), nullable=False),
+    Column("ingested_at", Moment, nullable=False),
     Index(None, "acl_id"),
     Index(None, "parent_id"),
     Index(None, "tenant", "source"),
@@ -112,7 +134,7 @@ versions = Table(
     Column("version", String(64), nullable=False),  # empty from the moment when the document was gone
     Column("acl_id", String(36), nullable=False),
     Column("passages", Integer, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", Moment, nullable=False),
     Index(None, "document_id"),
 )
 
@@ -162,7 +184,7 @@ refusals = Table(
         "decided_by", String(200), nullable=False
     ),  # limits and parser version; another one deserves another attempt
     Column("attempts", Integer, nullable=False),  # that ended so
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", Moment, nullable=False),
     Index(None, "tenant", "source"),
     Index(None, "parent_id"),
 )
@@ -186,8 +208,8 @@ membership_history = Table(
     Column("origin", String(200), nullable=False),
     Column("member", String(1024), nullable=False),
     Column("container", String(1024), nullable=False),
-    Column("since", DateTime(timezone=True), nullable=False),
-    Column("until", DateTime(timezone=True)),  # none while it holds
+    Column("since", Moment, nullable=False),
+    Column("until", Moment),  # none while it holds
     Index(None, "tenant", "member"),
 )
 
@@ -218,8 +240,8 @@ realm_syncs = Table(
     Column("realm", String(200), primary_key=True),
     Column("event_id", String(64), nullable=False),  # the last event that was followed; empty where there was none
     Column("event_ms", BigInteger, nullable=False),
-    Column("full_at", DateTime(timezone=True), nullable=False),
-    Column("followed_at", DateTime(timezone=True), nullable=False),
+    Column("full_at", Moment, nullable=False),
+    Column("followed_at", Moment, nullable=False),
 )
 
 revisions = Table(
@@ -239,7 +261,7 @@ cursors = Table(
     Column("root", Text, nullable=False),
     Column("cursor", Text, nullable=False),
     Column("applied", String(64), nullable=False),  # which listing left no work; empty where some may be left
-    Column("completed_at", DateTime(timezone=True)),  # none until the first sync is complete
+    Column("completed_at", Moment),  # none until the first sync is complete
 )
 
 index_tasks = Table(
@@ -249,7 +271,7 @@ index_tasks = Table(
     Column("tenant", String(200), nullable=False),
     Column("kind", String(20), nullable=False),
     Column("subject", Text, nullable=False),  # JSON: what the task is about, see catalog_writing
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", Moment, nullable=False),
     Index(None, "tenant", "id"),
 )
 
@@ -259,7 +281,7 @@ indexes = Table(
     Column("tenant", String(200), primary_key=True),
     Column("name", String(200), nullable=False),  # the folder or collection that belongs to this catalog
     Column("profile", Text, nullable=False),  # JSON of rag.documents.IndexProfile, for the message of a mismatch
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", Moment, nullable=False),
 )
 
 index_names = Table(
@@ -285,11 +307,11 @@ api_keys = Table(
     Column("name", String(200), nullable=False),
     Column("scopes", String(200), nullable=False),  # separated by spaces
     Column("digest", String(64), nullable=False),  # sha256 of the key, which itself is kept nowhere
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
     Column("created_by", String(1024), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("revoked_at", DateTime(timezone=True)),
-    Column("last_used_at", DateTime(timezone=True)),  # to the minute
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+    Column("last_used_at", Moment),  # to the minute
     Index(None, "tenant", "subject"),
 )
 

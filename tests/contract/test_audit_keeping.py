@@ -52,7 +52,7 @@ def test_nobody_removes_by_hand_what_is_young(catalog, home, trail, keeping) -> 
     assert keeping.expire(day_ms(DAYS_OF_RECORDS) + DAY_MS * 30, names_days=0, records_days=1) == 1, "the settings may"
 
 
-@pytest.mark.parametrize("named", ["kc:r:user:auditor", "auditor"])
+@pytest.mark.parametrize("named", ["kc:r:user:auditor", "auditor", "x:user:auditor"])
 def test_nobody_has_himself_forgotten(catalog, home, trail, keeping, named) -> None:
     log = open_audit(catalog, home)
     log.record(Deed(TENANT, BY.subject, Act.AUDIT_READ, "request"))

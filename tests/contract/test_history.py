@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -109,6 +109,20 @@ def test_a_story_is_told_as_it_was_at_each_of_its_moments(world: World) -> None:
     with pytest.raises(NotFound):
         world.explain(ANN, "plan", saturday)
     assert world.history.document_at("file://share/plan", saturday) == document_id(TENANT, SOURCE, "plan")
+
+
+@pytest.mark.parametrize("hours", [-11, 1, 14])
+def test_a_moment_is_the_same_in_every_zone(world: World, hours: int) -> None:
+    world.realm.set_people({ANN: {STAFF}})
+    world.grant("a", {STAFF})
+    world.write("plan", "a")
+    before = world.now()
+    world.grant("a", {BOB})
+    after = world.now()
+    told, later = (
+        world.explain(ANN, "plan", each.astimezone(timezone(timedelta(hours=hours)))) for each in (before, after)
+    )
+    assert (told.decision.rule, later.decision.rule) == (Rule.ALLOWED, Rule.NO_MATCH)
 
 
 def test_a_place_that_was_forgotten_gave_nobody_anything_afterwards(world: World) -> None:

@@ -72,7 +72,7 @@ def test_mt_05_nothing_is_left_and_who_comes_back_under_the_name_sees_nothing(tm
         (only,) = again.kustos.records.trail.entries()
         assert (only.number, only.action) == (1, "list")
         with pytest.raises(NotAuthenticated):
-            again.app.state.doors.keys.verified(keys["north"], None)
+            again.app.state.doors.keys.verified(keys["north"])
     with house(settings(tmp_path, "south", shared), WordEmbedder()) as other:
         assert titles(other) == [other.document("plan")]
         assert other.app.state.doors.keys.has(keys["south"].split("_")[1])

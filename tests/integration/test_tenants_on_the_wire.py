@@ -29,6 +29,11 @@ REQUESTS = {
         f"{LAST}0\r\n\r\nGET /v1/documents HTTP/1.1\r\nHost: south.example\r\n\r\n",
         400,
     ),
+    "two lengths, and the connection is to stay": (
+        f"POST /v1/search HTTP/1.1\r\nHost: north.example\r\n{OURS}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+        "\r\n0\r\n\r\nGET /v1/documents HTTP/1.1\r\nHost: south.example\r\n\r\n",
+        400,
+    ),
     "two slashes": (f"GET //v1/documents HTTP/1.1\r\nHost: south.example\r\n{OURS}{LAST}", 404),
     "an encoded slash": (f"GET /v1%2Fdocuments HTTP/1.1\r\nHost: south.example\r\n{OURS}{LAST}", 403),
     "a dot segment": (f"GET /x/../v1/documents HTTP/1.1\r\nHost: south.example\r\n{OURS}{LAST}", 404),

@@ -360,7 +360,7 @@ def test_many_first_requests_of_a_key_at_once_are_one_first_use(library) -> None
             return super().caller(subject)
 
     keys = ApiKeys(library.kustos.records.keys, Together({SYNC: frozenset({SYNC})}), library.kustos.records.audit)
-    asked = [keys.unconfirmed(keys.verified(key, KeyScope.QUERY), str(number)) for number in range(people)]
+    asked = [keys.unconfirmed(keys.verified(key), str(number)) for number in range(people)]
     assert {each.wait().subject for each in asked} == {SYNC}
     assert len(events(library, Act.KEY_FIRST_USED)) == 1
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import httpx
 import pytest
@@ -221,11 +221,23 @@ def test_tv_18_a_token_that_was_of_no_use_at_first_says_the_same_of_the_clock_la
     assert asked() == 0
 
 
-@pytest.mark.parametrize("issued", [None, "1000", 1.5])
+@pytest.mark.parametrize("issued", [None, "1000", 1.5, -1, 10**400])
 def test_a_provider_that_does_not_say_when_it_issued_a_token_does_not_answer(issued: object) -> None:
     own = OwnTokens(issued=issued)
     with pytest.raises(Unavailable, match="from when"):
         AskedAsUs(own, own)()
+
+
+def test_mt_07_providers_of_several_tenants_are_asked_at_once_and_the_waits_do_not_add_up(tmp_path: Path) -> None:
+    both_are_asked = Barrier(2)
+
+    def answer() -> httpx.Response:
+        both_are_asked.wait(30)
+        return httpx.Response(200, json={"issuer": BASE})
+
+    library, north, south = open_library(tmp_path), World(answer=answer), World(answer=answer)
+    doors: Doors = library.app().state.doors
+    assert look([(library.kustos, replace(doors, provider=each.provider)) for each in (north, south)]).admits
 
 
 def test_ft_02_nobody_is_sent_to_a_provider_that_is_silent(world: World, client: TestClient) -> None:
