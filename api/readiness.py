@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from api.admission.doors import Doors
@@ -28,6 +28,10 @@ PROVIDER_PATIENCE_S = 0.5
 SILENT = (
     "The identity provider does not answer, or not this service, so nobody can be admitted until it does. The log says "
     "why. A restart does not help."
+)
+SILENT_TO_SOME = (
+    "An identity provider does not answer, or not this service, so people of some tenants cannot be admitted until it "
+    "does. The log says of which, and why. A restart does not help."
 )
 
 
@@ -91,7 +95,7 @@ def look(services: Sequence[tuple[Kustos, Doors]]) -> Readiness:
         raise Unavailable(f"not ready: {'; '.join(failing)}")
     for embedder in {id(kustos.embedder): kustos.embedder for kustos, _ in services}.values():  # tenants share one
         embedder.embed_question("ready")
-    return _admitting(doors for _, doors in services)
+    return _admitting([doors for _, doors in services])
 
 
 def _check_stores(kustos: Kustos) -> None:
@@ -100,12 +104,12 @@ def _check_stores(kustos: Kustos) -> None:
     kustos.points()
 
 
-def _admitting(doors: Iterable[Doors]) -> Readiness:
-    """Whether everybody's identity provider answers. A silent one is asked no second time."""
+def _admitting(doors: Sequence[Doors]) -> Readiness:
+    """Whether everybody's identity provider answers."""
     providers = [each.provider for each in doors if each.provider]
     for each in providers:
         each.answers(0)  # all are asked before one is waited for, or the waits would add up
     if not all(each.answers(PROVIDER_PATIENCE_S) for each in providers):
-        return Readiness(status="ready", admits=False, reason=SILENT)
+        return Readiness(status="ready", admits=False, reason=SILENT if len(doors) == 1 else SILENT_TO_SOME)
     wrong_clock = next((each.wrong_clock for each in providers if each.wrong_clock), None)
     return Readiness(status="ready", admits=True, reason=wrong_clock)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Lock
 
 import httpx
@@ -41,6 +42,7 @@ class Provider:
         self._clock = clock
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="identity provider")
+        self._context = copy_context()  # whoever asks, its lines of the log are of the tenant for whom it was opened
         self._asked: Future[bool] | None = None
         self._asked_at = 0.0
         self._silent = False
@@ -69,7 +71,7 @@ class Provider:
         with self._lock:
             now = self._clock()
             if self._asked is None or (self._asked.done() and now >= self._asked_at + KNOWN_S):
-                self._asked, self._asked_at = self._thread.submit(self._tried), now
+                self._asked, self._asked_at = self._thread.submit(self._context.run, self._tried), now
             asked, left_s = self._asked, self._asked_at + patience_s - now
         try:
             return asked.result(max(0.0, left_s))

@@ -12,9 +12,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from api import logs
 from api.admission.doors import Doors
 from api.keycloak_realm.standing import AskedAsUs
-from api.readiness import SharedLook, look
+from api.readiness import SILENT, SILENT_TO_SOME, SharedLook, look
 from api.tokens.auth import LEEWAY_S
 from api.tokens.claims import Claims
 from api.tokens.discovery import KNOWN_S, Provider
@@ -22,6 +23,7 @@ from rag.access.groups import Group
 from rag.errors import KustosError, NotAllowed, NotAuthenticated, Unavailable
 from tests.fake_provider import FakeProvider
 from tests.fakes import Clock
+from tests.houses import street
 from tests.library import open_library
 
 BASE = "https://id.example/realms/acme"
@@ -88,6 +90,15 @@ def test_ft_02_silence_and_its_end_are_noticed_and_each_is_one_line_of_the_log(w
     assert "Connection refused" in caplog.messages[0]
 
 
+def test_its_silence_is_logged_under_the_tenant_for_whom_it_was_opened_whoever_asks(caplog) -> None:
+    caplog.handler.setFormatter(logs.WithoutKeys("%(message)s"))
+    with logs.lines_of("north"):
+        world = World()
+    world.answer = world.refuse
+    assert not world.provider.answers(1.0)
+    assert caplog.text.startswith("[north] nobody can be admitted")
+
+
 @pytest.mark.parametrize("error", [Unavailable("status 401; check KUSTOS_SERVICE_SECRET"), NotAllowed("no roles")])
 def test_one_that_answers_others_and_not_this_service_does_not_answer(world: World, caplog, error) -> None:
     world.refused = error
@@ -115,13 +126,16 @@ def test_what_is_no_description_names_no_issuer(world: World, body: bytes) -> No
     assert not world.provider.answers(1.0)
 
 
+def with_provider(doors: Doors, provider: Provider) -> Doors:
+    return Doors(**{name: getattr(doors, name) for name in doors.__slots__} | {"provider": provider})
+
+
 @pytest.fixture
 def client(world: World, tmp_path: Path) -> TestClient:
     library = open_library(tmp_path)
     sessions = FakeProvider(Clock()).sessions(library.kustos.records.sessions)
     app = library.app(sessions=sessions)
-    doors: Doors = app.state.doors
-    app.state.doors = Doors(**{name: getattr(doors, name) for name in doors.__slots__} | {"provider": world.provider})
+    app.state.doors = with_provider(app.state.doors, world.provider)
     app.state.look = SharedLook(lambda: look([(library.kustos, app.state.doors)]), clock=lambda: world.now)
     return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
 
@@ -134,7 +148,23 @@ def test_ft_02_while_the_provider_is_silent_the_service_stays_ready_and_says_tha
     reply = client.get("/readyz")
     assert reply.status_code == 200
     assert reply.json()["admits"] is False
-    assert "does not answer" in reply.json()["reason"]
+    assert reply.json()["reason"] == SILENT
+
+
+def test_ft_02_of_several_tenants_the_silent_ones_are_all_found_and_outsiders_hear_no_names(
+    world: World, tmp_path: Path
+) -> None:
+    silent = [World(), World()]
+    with street(tmp_path, ["north", "south", "west"]) as found:
+        opened = zip(found.houses, [*silent, world], strict=True)
+        services = [(house.kustos, with_provider(house.app.state.doors, each.provider)) for house, each in opened]
+        assert look(services).admits
+        for each in silent:
+            each.answer, each.now = each.refuse, KNOWN_S
+        told = look(services)
+    assert (told.admits, told.reason) == (False, SILENT_TO_SOME)
+    assert not any([each.provider.answers(1.0) for each in silent]), "as was found"
+    assert [each.asked for each in silent] == [2, 2]
 
 
 @pytest.mark.parametrize(
