@@ -163,7 +163,7 @@ def test_ft_02_of_several_tenants_the_silent_ones_are_all_found_and_outsiders_he
             each.answer, each.now = each.refuse, KNOWN_S
         told = look(services)
     assert (told.admits, told.reason) == (False, SILENT_TO_SOME)
-    assert not any([each.provider.answers(1.0) for each in silent]), "as was found"
+    assert not any(each.provider.answers(1.0) for each in silent), "as was found"
     assert [each.asked for each in silent] == [2, 2]
 
 
