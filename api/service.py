@@ -92,6 +92,7 @@ def serve(settings: Settings) -> None:
         listen(settings.host, settings.port) as listener,
         working(service, _url(listener)),
     ):
+        log.info("listening at %s", _url(listener))
         run_on(service.app, listener, service.ingesting.stop)
 
 
@@ -115,6 +116,7 @@ def serve_tenants(base: Settings, tenants: Mapping[str, Settings]) -> None:
             for service in services:
                 service.ingesting.stop()
 
+        log.info("listening at %s", _url(listener))
         run_on(front, listener, stop)
 
 

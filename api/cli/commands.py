@@ -84,7 +84,7 @@ def kustos(context: click.Context, tenant: str | None) -> None:
       kustos status                               what is there, what could not be read
     \b
     Ask as yourself, where Keycloak knows you (KUSTOS_ISSUER; for a service elsewhere also KUSTOS_URL):
-      kustos login                                a code to confirm in your browser
+      kustos login                                an address to sign in at in your browser
       kustos ask "How many days of leave do I have?"
 
     Settings come from the environment as KUSTOS_...; data lives in the folder KUSTOS_HOME (.kustos).
@@ -177,13 +177,13 @@ def sync(source: str, who: str | None, as_json: bool) -> None:
     For operators, and for jobs: with KUSTOS_API_KEY, a key of scope push whose account has the role operator, and with
     KUSTOS_URL from elsewhere. A new source, and every option of kustos ingest, needs the service's own machine.
     """
-    from api.cli.ingesting import sync_known
+    from api.cli.ingesting import in_numbers, sync_known
 
     told = sync_known(asked(), source, who)
     if as_json:
         print_json(told)
         return
-    click.echo(f"{source}: " + ", ".join(f"{name} {number}" for name, number in told.items() if number))
+    click.echo(in_numbers(source, told))
 
 
 @kustos.command()
@@ -477,8 +477,8 @@ def login() -> None:
     """Sign in as yourself, for search, ask, documents and token.
 
     \b
-    Prints an address and a code. Open the address in any browser, on this machine or another,
-    see that the code there is the same, and sign in as usual. Then:
+    Prints an address, and a code that is in it. Open the address in any browser, on this machine or
+    another, and sign in as usual. Confirm only what you have begun yourself. Then:
       kustos ask "How much may a hotel cost?"     what you may read, at this moment
       kustos token                                a token for curl or an OpenAI client
       kustos logout                               when you are done
@@ -492,7 +492,7 @@ def login() -> None:
 
     def show(device: Device) -> None:
         err.print("To sign in, open", plain(device.address_with_code), markup=False, soft_wrap=True)
-        err.print(f"and see that the code there is {plain(device.user_code)}", markup=False)
+        err.print(f"Where a code is asked for, it is {plain(device.user_code)}", markup=False)
         note(f"Waiting for you, {device.expires_in // 60} minutes at most. Ctrl-C gives up.")
 
     name = person.sign_in(show)

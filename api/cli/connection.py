@@ -42,6 +42,11 @@ ANSWER_TIMEOUT_S = 600.0
 SYNC_TIMEOUT_S = 60.0
 """Silence after which a sync's service counts as gone: many times `api.routes.ingest.HEARTBEAT_S`."""
 RETRY_S = 0.1
+SIGN_IN_REFUSED = "the service does not accept this sign-in, and its log says why; sign in again with: kustos login"
+KEY_REFUSED = (
+    "the service does not accept the key in KUSTOS_API_KEY, and its log says why: it has expired or was revoked, say. "
+    "Set another, or leave it unset and sign in with: kustos login"
+)
 _LOOPBACK = "http://127.0.0.1"
 
 
@@ -163,9 +168,7 @@ def checked(response: httpx.Response) -> httpx.Response:
         return response
     response.read()
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise NotAuthenticated(
-            "the service does not accept this sign-in, and its log says why; sign in again with: kustos login"
-        )
+        raise NotAuthenticated(KEY_REFUSED if KEY_HEADER in response.request.headers else SIGN_IN_REFUSED)
     kinds: dict[int, type[KustosError]] = {404: NotFound, 503: Unavailable}
     kind = kinds.get(response.status_code, BadInput if response.status_code < 500 else KustosError)
     raise kind(_message(response))

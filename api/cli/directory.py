@@ -95,4 +95,5 @@ def rebind(path: str) -> None:
     open_sync(base, records.realm).groups()
     records.audit.record(Deed(base.tenant, LOCAL_OPERATOR, Act.DIRECTORY_CHANGED, uuid4().hex, path))
     records.realm.rebind(path)
-    out.print(f"{plain(path)} means the group that is called so now", markup=False)
+    meant = "the group that is called so now" if path in records.realm.tree().bound else "nobody's group now"
+    out.print(f"{plain(path)} means {meant}", markup=False)

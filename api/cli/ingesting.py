@@ -205,6 +205,12 @@ def rebuild(settings: Settings, *, as_json: bool) -> None:
         note("services that were running answer 503 until they are started again")
 
 
+def in_numbers(source: str, told: dict[str, Any]) -> str:
+    """What `sync_known` tells in one line, for people; nothing of what did not happen."""
+    counts = [f"{name.replace('_', ' ')} {number}" for name, number in told.items() if number and name != "seconds"]
+    return f"{source}: {', '.join(counts)}, {told['seconds']:.1f} s"
+
+
 def summary(report: dict[str, Any]) -> str:
     """One sync in a few lines, for people."""
     inside = f" with {report['inside']} inside them" if report["inside"] else ""

@@ -59,7 +59,7 @@ class Terminal:
         told = process.stderr.readline() + process.stderr.readline()
         address = re.search(r"https?://\S+user_code=(\S+)", told)
         assert address, told
-        assert f"the code there is {address[1]}" in told
+        assert f"Where a code is asked for, it is {address[1]}" in told
         with browser() as client:
             sign_in(client, address[0], person, password)
         rest = process.stderr.read()

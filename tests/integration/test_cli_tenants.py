@@ -131,6 +131,7 @@ def test_mt_05_serve_is_for_all_and_a_tenant_is_removed_when_it_has_stopped(inst
         _, log = service.communicate(timeout=60)
         assert service.returncode == 0
         assert "[south]" in log
+        assert "listening at http://127.0.0.1:" in log
     told = installation.json("tenants", "remove", "north", "--yes")
     assert (Path(told["kept"]) / "audit.jsonl").exists()
     assert not installation.of("north").exists()

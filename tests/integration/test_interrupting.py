@@ -105,6 +105,7 @@ def serving(command_line: CommandLine) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_service_told_to_stop_ends_the_sync_in_it_and_tells_the_command(command_line, share) -> None:
     with serving(command_line) as service:
+        url = LocalOperator.running_url(command_line.home)
         status = open_records(Settings(home=command_line.home)).status
         process = start(command_line, "ingest", str(share), "--source", "share")
         wait_for(process, status.passages)
@@ -112,6 +113,7 @@ def test_a_service_told_to_stop_ends_the_sync_in_it_and_tells_the_command(comman
         _, told = process.communicate(timeout=PATIENCE_S)
         _, log = service.communicate(timeout=PATIENCE_S)
     assert (service.returncode, process.returncode) == (0, 1)
+    assert f"listening at {url}\n" in log
     assert "the service is stopping; what is committed stays" in " ".join(told.split())
     assert "Traceback" not in told + log
     assert rest_is_taken_in(command_line, share)

@@ -490,6 +490,7 @@ def test_an_operator_reads_the_directory_and_binds_a_path_anew(realm: KeycloakRe
     assert drift not in told("status", "--json")["drifts"]
     assert command_line.run("directory", "rebind", "/nirgends", **realm.environment()).returncode == 1
     realm.admin.delete_group(new)
+    assert "/einkauf means nobody's group now" in told("rebind", "/einkauf")
 
 
 @pytest.mark.parametrize("who", [".", "..", "count", "profile", "../users", "%2e", "anna/../katharina", "?search=anna"])

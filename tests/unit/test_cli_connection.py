@@ -11,12 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.admission.doors import KEY_HEADER
 from api.admission.local_operator import LocalOperator
 from api.cli import connection
 from api.cli.doctor import Finding, examine
 from api.cli.ingesting import sync
 from api.routes.ingest import HEARTBEAT_S
-from rag.errors import Unavailable
+from rag.errors import NotAuthenticated, Unavailable
 from rag.settings import Settings
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -59,6 +60,18 @@ def test_a_command_does_not_open_the_index_of_a_busy_service(tmp_path: Path, lis
     monkeypatch.setattr(connection, "START_TIMEOUT_S", 0.2)
     with pytest.raises(Unavailable, match="is running and busy"), connection.connect(announced(tmp_path, listener)):
         pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize(
+    ("proof", "words"),
+    [({"Authorization": "Bearer x"}, "sign in again with: kustos login"), ({KEY_HEADER: "x"}, "key in KUSTOS_API_KEY")],
+)
+def test_who_is_refused_is_told_what_of_his_was_refused(proof: dict[str, str], words: str) -> None:
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(401))) as client:
+        refused = client.get("http://kustos.example/v1/documents", headers=proof)
+    with pytest.raises(NotAuthenticated) as caught:
+        connection.checked(refused)
+    assert (words in str(caught.value), "this sign-in" in str(caught.value)) == (True, KEY_HEADER not in proof)
 
 
 def test_where_no_service_is_announced_none_is_waited_for(tmp_path: Path) -> None:

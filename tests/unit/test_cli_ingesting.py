@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli.commands import kustos
-from api.cli.ingesting import sync
+from api.cli.ingesting import in_numbers, sync
 from api.cli.output import in_lines, plain, typed_failures
 from api.cli.watching import follow, watch
 from rag.errors import BadInput, KustosError, SourceUnavailable, Unavailable
@@ -59,6 +59,11 @@ def test_a_failed_sync_is_the_error_that_it_was_in_the_service(tmp_path: Path, c
     with pytest.raises(kind, match="why") as caught:
         sync(answering(failed), Settings(home=tmp_path), "share", tmp_path)
     assert type(caught.value) is kind
+
+
+def test_a_sync_by_a_job_is_told_in_round_numbers_without_what_did_not_happen() -> None:
+    told = {"listed": 9, "written": 0, "rights_changed": 2, "seconds": 0.007624918012879789}
+    assert in_numbers("share", told) == "share: listed 9, rights changed 2, 0.0 s"
 
 
 def test_a_service_that_stops_in_the_middle_ends_the_command_with_a_message() -> None:
