@@ -67,8 +67,8 @@ def test_mt_06_an_index_takes_no_query_of_another_tenant(tmp_path) -> None:
 
 # MT-03: what one process remembers
 
-SHARED = {"WordEmbedder", "NoGrants"}
-"""Of our own, and on purpose: the embedding model, and a thing without any field that stands for no break-glass."""
+SHARED = {"WordEmbedder", "NoGrants", "Moment"}
+"""Of our own, and on purpose: the embedding model, the type of a column, and what stands for no break-glass."""
 OURS = ("api.", "rag.", "ingest.", "tests.")
 
 
