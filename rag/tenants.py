@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import tomllib
 import unicodedata
@@ -174,7 +175,7 @@ def _refuse_open(path: Path, mode: int, tables: Mapping[str, object]) -> None:
     if mode & 0o022 or (secret and mode & 0o004):
         raise Misconfigured(
             f"KUSTOS_TENANTS={path} decides who is believed and holds secrets, and others than its owner can "
-            f"{'write' if mode & 0o022 else 'read'} it; run: chmod 600 {path}"
+            f"{'write' if mode & 0o022 else 'read'} it; run: chmod 600 {shlex.quote(str(path))}"
         )
 
 

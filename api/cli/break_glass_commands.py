@@ -31,7 +31,7 @@ def propose(person: str, principals: tuple[str, ...], minutes: int, reason: str,
     """Propose that PERSON (a user name, an id, or a subject as in kc:REALM:user:ID) gets principals. Opens nothing yet.
 
     \b
-    kustos break-glass propose anna --principal kc:kustos:group:/leitung --reason "Audit of 12 May"
+    kustos break-glass propose anna --principal kc:REALM:group:/leitung --reason "Audit of 12 May"
     """
     body = {"person": person, "principals": list(principals), "minutes": minutes, "reason": reason}
     _show(_sent("POST", "/v1/operator/grants", body), as_json=as_json)

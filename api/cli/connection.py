@@ -3,8 +3,8 @@
 Passages and answers come over HTTP only, and only with a verified token, whether a service runs or not: search, ask,
 documents. So do syncs (ingest, demo). If a service holds this home, the command talks to it. If none does, the
 command is the service for as long as it runs, on a private socket that nobody else can reach. So the command line can
-show nobody a passage that the API would not. What people ask may also go to a service elsewhere, at KUSTOS_URL; what
-needs the operator's key never does.
+show nobody a passage that the API would not. What people and auditors ask may also go to a service elsewhere, at
+KUSTOS_URL; what needs the operator's key never does.
 
 What operators ask about an installation goes to the files of this home, which are the operator's own, and shows no
 passage: status, explain, documents --refused, doctor and models. `ingest --rebuild` opens catalog and index itself; a

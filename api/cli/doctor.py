@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ from api.cli.signed_in import SignedIn
 from api.keycloak_realm.administration import RealmReader, ServiceClientRefused
 from api.keycloak_realm.check import Realm, everybody, faults, led_elsewhere, read_export
 from api.keycloak_realm.standing import open_provider
-from api.sign_in.sessions import CALLBACK, open_sessions
+from api.sign_in.sessions import CALLBACK, open_sessions, page_origin
 from api.tokens.auth import ALGORITHMS
 from api.tokens.demo_issuer import DemoIssuer
 from api.tokens.issuers import issuer_named, open_identity, usable_keys
@@ -126,7 +127,7 @@ def _name(check: Callable[[Settings], Iterator[Finding]]) -> str:
 def _home(settings: Settings) -> Iterator[Finding]:
     home = settings.home.absolute()
     if stat.S_IMODE(home.stat().st_mode) & 0o077:
-        yield Finding("home", "wrong", f"others can look into {home}; run: chmod 700 {home}")
+        yield Finding("home", "wrong", f"others can look into {home}; run: chmod 700 {shlex.quote(str(home))}")
     else:
         yield Finding("home", "good", f"{home} is private")
 
@@ -257,11 +258,12 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _page(settings: Settings) -> Iterator[Finding]:
-    """Whether people can sign in at the page."""
+    """Whether the page's own address and secret are right, so that people can sign in there."""
     sessions = open_sessions(settings, open_identity(settings, None), open_records(settings).sessions)
     if sessions is not None:
         sessions.check()
-        yield Finding("page", "good", f"people sign in at {sessions.url}")
+        accepted = f"Keycloak accepts {settings.page_client} and its secret"
+        yield Finding("page", "good", f"{accepted}; whether people reach the page at {sessions.url} is not tried")
     elif settings.issuer:
         yield Finding("page", "note", "nobody signs in at the page: set KUSTOS_PAGE_SECRET (docs/keycloak.md)")
 
@@ -298,7 +300,12 @@ def _of_configuration(settings: Settings, realm: Realm) -> Iterator[Finding]:
     for each in faults(realm, settings.audience, _accepted(settings)):
         yield Finding("realm", each.state, each.detail)
     if settings.page_secret or settings.page_url != Settings().page_url:
-        page, issuer = settings.page_url.removesuffix("/"), urlsplit(settings.issuer)
+        try:
+            page = page_origin(settings)
+        except Misconfigured as error:  # no address to lead back to
+            yield Finding("page", "wrong", str(error))
+            return
+        issuer = urlsplit(settings.issuer)
         keycloak = f"{issuer.scheme}://{issuer.netloc}" if issuer.netloc else ""
         for each in led_elsewhere(realm, settings.page_client, page, CALLBACK, keycloak):
             yield Finding("realm", each.state, each.detail)
@@ -336,7 +343,7 @@ def _directory(settings: Settings) -> Iterator[Finding]:
                 "directory",
                 "note",
                 f"rights for {drift.path} are not for the group that is called so now; "
-                f"if they should be: kustos directory rebind {drift.path}",
+                f"if they should be: kustos directory rebind {shlex.quote(drift.path)}",
             )
     yield from _named_in_vain(records, settings.realm)
     state: State = "note" if datetime.now(UTC) - followed.followed_at > timedelta(hours=1) else "good"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from api.loopback import LOOPBACK_NAMES
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, Misconfigured
@@ -123,8 +124,9 @@ def _matches(allowed: str, address: str) -> bool:
     if allowed.endswith("*"):
         return address.startswith(allowed[:-1])
     url = urlsplit(address)
-    here = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost")
-    return allowed == address or (here and allowed == f"http://{url.hostname}{url.path}")
+    name = url.netloc.removesuffix(f":{url.port}")
+    here = url.scheme == "http" and name in LOOPBACK_NAMES
+    return allowed == address or (here and allowed == f"http://{name}{url.path}")
 
 
 def everybody(realm: Realm, audience: str, clients: Set[str], name: str) -> frozenset[Principal]:

@@ -276,10 +276,10 @@ def open_sessions(settings: Settings, identity: Identity, store: CatalogSessions
     if certs != "certs":
         raise Misconfigured(f"KUSTOS_JWKS_URL={settings.jwks_url} is not an address of Keycloak's")
     client = Client.at(base, settings.page_client, settings.page_secret)
-    return Sessions(url=_page(settings), issuer=settings.issuer, client=client, identity=identity, store=store)
+    return Sessions(url=page_origin(settings), issuer=settings.issuer, client=client, identity=identity, store=store)
 
 
-def _page(settings: Settings) -> str:
+def page_origin(settings: Settings) -> str:
     """The page's origin, as browsers write it, because it is compared with what they send.
 
     Raises:

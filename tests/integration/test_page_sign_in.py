@@ -188,13 +188,21 @@ def test_ui_08_an_answer_without_the_providers_name_or_with_another_code_is_refu
             assert site.person(client) is None
 
 
-@pytest.mark.parametrize(("secret", "state"), [("", "note"), ("wrong", "wrong"), (None, "good")])
-def test_doctor_says_whether_people_can_sign_in_at_the_page(
-    site: Site, tmp_path: Path, secret: str | None, state: str
+@pytest.mark.parametrize(
+    ("secret", "state", "words"),
+    [
+        ("", "note", "nobody signs in at the page"),
+        ("wrong", "wrong", "does not accept the client kustos-page"),
+        (None, "good", "Keycloak accepts kustos-page and its secret; whether people reach the page"),
+    ],
+)
+def test_doctor_says_whether_keycloak_accepts_the_page(
+    site: Site, tmp_path: Path, secret: str | None, state: str, words: str
 ) -> None:
     given = site.realm.secret("kustos-page") or "" if secret is None else secret
     findings = examine(site.realm.settings(tmp_path, KUSTOS_PAGE_URL=site.url, KUSTOS_PAGE_SECRET=given))
-    assert [each.state for each in findings if each.check == "page"] == [state]
+    (finding,) = (each for each in findings if each.check == "page")
+    assert (finding.state, words in finding.detail) == (state, True)
 
 
 def refused(reply: httpx.Response) -> bool:

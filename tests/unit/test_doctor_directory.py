@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_rm_05_a_path_whose_group_was_made_anew_is_named_with_the_command_that_b
     records.realm.set_groups([Group("1", "sales", "/sales", None)], whole=True)
     records.realm.set_groups([Group("2", "sales", "/sales", None)], whole=True)
     assert "kustos directory rebind /sales" in told(settings)[0][1]
+
+
+def test_a_command_that_is_named_holds_a_path_of_several_words_as_one(settings: Settings) -> None:
+    records = open_records(settings)
+    follow(records, datetime.now(UTC))
+    for number in ("1", "2"):
+        above, below = Group(number, "Außendienst", "/Außendienst", None), "/Außendienst/Süd & Übersee"
+        records.realm.set_groups([above, Group(f"{number}1", "Süd & Übersee", below, number)], whole=True)
+    commands = [shlex.split(detail.split(": ")[-1]) for _, detail in told(settings) if "rebind" in detail]
+    assert commands == [["kustos", "directory", "rebind", path] for path in ("/Außendienst", below)]
 
 
 def test_rights_for_groups_that_keycloak_does_not_have_are_named(settings: Settings) -> None:

@@ -74,6 +74,7 @@ def exported(folder: Path, **page: Any) -> Path:
         ({"rootUrl": ELSEWHERE}, {"KUSTOS_PAGE_URL": f"{ELSEWHERE}/"}),
         ({"redirectUris": [f"{ELSEWHERE}/session/callback"]}, {"KUSTOS_PAGE_URL": ELSEWHERE}),
         ({"redirectUris": ["http://127.0.0.1/session/callback"]}, {"KUSTOS_PAGE_URL": ELSEWHERE}),
+        ({"redirectUris": ["http://[::1]/session/callback"]}, {"KUSTOS_PAGE_URL": "http://[::1]:8899"}),
         ({"rootUrl": None}, {"KUSTOS_PAGE_URL": "https://kustos.example", **BESIDE_KEYCLOAK}),
         ({"rootUrl": "http://127.0.0.1:1"}, {}),  # nobody has said that there is a page
     ],
@@ -112,6 +113,16 @@ def test_sign_in_that_would_end_at_an_error_of_keycloaks_is_wrong(
         f"client kustos-page: sign-in may lead back to {led_to}, but the page of KUSTOS_PAGE_URL={ours}"
     )
     assert f"needs {ours}/session/callback; set the client's root URL to {ours} and" in detail
+
+
+@pytest.mark.parametrize("page_url", ["http://kustos.example", "https://Kustos.example", "https://kustos.example/kb"])
+def test_nobody_is_told_to_lead_sign_in_back_to_an_address_that_the_page_cannot_have(
+    tmp_path: Path, page_url: str
+) -> None:
+    ran = doctor(tmp_path / "home", exported(tmp_path), KUSTOS_PAGE_SECRET="s", KUSTOS_PAGE_URL=page_url)
+    ((check, detail),) = [(check, detail) for check, state, detail in told(ran) if state == "wrong"]
+    assert check == "page"
+    assert detail.startswith(f"KUSTOS_PAGE_URL={page_url} must be what a browser shows")
 
 
 def test_an_address_with_a_wildcard_leads_back_and_is_wrong_for_that_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -129,6 +130,14 @@ def test_doctor_names_the_setting_of_the_provider_that_is_missing_or_unsafe(
     finding = of_provider(tmp_path, "https://id.example", **given)
     assert finding.state == "wrong"
     assert words in finding.detail
+
+
+def test_the_command_that_closes_the_home_holds_its_path_as_one_word(tmp_path: Path) -> None:
+    home = tmp_path / "home & more"
+    home.mkdir()
+    home.chmod(0o755)
+    (finding,) = doctor._home(Settings(home=home))
+    assert shlex.split(finding.detail.split("run: ")[1]) == ["chmod", "700", str(home)]
 
 
 def test_doctor_says_that_nobody_can_sign_in_and_what_to_set(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,12 @@ def test_what_is_wrong_with_the_file_is_said(installation, tables, message) -> N
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o620, 0o602, 0o666])
 def test_a_file_with_secrets_that_others_can_read_or_write_is_not_believed(installation, mode) -> None:
     assert "chmod 600" in refused(installation(table("north"), mode=mode))
+
+
+def test_the_command_that_closes_the_file_holds_its_path_as_one_word(installation, tmp_path) -> None:
+    base = installation(table("north"), mode=0o644)
+    path = Path(base.tenants).rename(tmp_path / "tenants & more.toml")
+    assert shlex.split(refused(replace(base, tenants=str(path))).split("run: ")[1]) == ["chmod", "600", str(path)]
 
 
 def test_a_file_that_is_not_there_or_no_text_is_said(installation, tmp_path) -> None:
