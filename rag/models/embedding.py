@@ -67,7 +67,9 @@ class FastembedEmbedder:
         try:
             digest = fingerprint(folder, model.file)
         except ModelUnavailable as error:
-            raise ModelUnavailable(f"{model.name} is not in {folder}; fetch it with: {model.fetch}") from error
+            raise ModelUnavailable(
+                f"{model.name} is not in {folder.absolute()} (KUSTOS_MODELS_DIR); fetch it with: {model.fetch}"
+            ) from error
         self._profile = IndexProfile(model.name, model.dimension, model.query_prefix, model.document_prefix, digest)
 
     @property

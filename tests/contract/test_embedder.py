@@ -132,6 +132,13 @@ def test_a_missing_file_is_named_with_the_command_that_fetches_it(tmp_path: Path
         FastembedEmbedder(tiny_model.MODEL, tmp_path)
 
 
+def test_a_model_that_is_not_there_is_said_with_its_whole_path_and_the_setting(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelUnavailable) as caught:
+        FastembedEmbedder(tiny_model.MODEL, Path("models/tiny"))
+    assert f"is not in {tmp_path / 'models' / 'tiny'} (KUSTOS_MODELS_DIR)" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "tokenizer_config.json"])
 def test_damaged_weights_or_tokenizer_are_unavailable_and_not_a_crash(
     tmp_path: Path, tiny_folder: Path, name: str
