@@ -17,6 +17,7 @@ from rag.access.gate import Gate
 from rag.answering import Answering
 from rag.documents import IndexProfile
 from rag.errors import IndexMismatch, Misconfigured, StoreUnavailable
+from rag.home import refuse_closed
 from rag.models.answerers import Answerers
 from rag.models.embedders import open_embedder
 from rag.models.extractive import ExtractiveAnswerer
@@ -110,9 +111,10 @@ def open_records(settings: Settings) -> Records:
     """The catalog and what needs nothing else.
 
     Raises:
-        Misconfigured: the home folder cannot be made, or the audit's key cannot be used.
+        Misconfigured: the home folder cannot be made or opened, or the audit's key cannot be used.
         Misconfigured, StoreUnavailable: the catalog cannot be opened.
     """
+    refuse_closed(settings.home)
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

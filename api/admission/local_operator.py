@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rag.errors import Misconfigured
+from rag.home import refuse_closed
 from rag.private_files import create_private, replace_private
 
 KEY_FILE = "operator.key"
@@ -63,8 +64,9 @@ class LocalOperator:
         """Where a service of this home runs; None if none does, or if it died without a word.
 
         Raises:
-            Misconfigured: the file is not as this module writes it.
+            Misconfigured: the file is not as this module writes it; or as `refuse_closed`.
         """
+        refuse_closed(home)
         path = home / SERVICE_FILE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -26,6 +26,7 @@ from api.tokens.issuers import issuer_named, open_identity, usable_keys
 from ingest.bootstrap import open_pool
 from rag.bootstrap import Records, open_kustos, open_records
 from rag.errors import KustosError, Misconfigured, NotAllowed, NotAuthenticated, Unavailable
+from rag.home import refuse_closed
 from rag.models.inventory import inventory
 from rag.removal import is_there
 from rag.settings import Settings
@@ -105,6 +106,10 @@ def examine_tenants(base: Settings) -> list[Finding]:
 
 
 def _of_tenant(settings: Settings) -> Iterable[Finding]:
+    try:
+        refuse_closed(settings.home)
+    except Misconfigured as error:
+        return [Finding("home", "wrong", str(error))]
     try:
         return examine(settings) if is_there(settings) else list(_before_the_first(settings))
     except KustosError as error:  # a catalog that several share

@@ -53,7 +53,7 @@ def installed() -> Settings:
     """Settings of an installation that is there already: only serve, ingest and demo begin one.
 
     Raises:
-        Misconfigured: there is none, probably because the command runs in another folder.
+        Misconfigured: there is none, probably because the command runs in another folder; or as `refuse_closed`.
     """
     from rag.errors import Misconfigured
 
@@ -67,7 +67,14 @@ def installed() -> Settings:
 
 
 def is_installed(base: Settings) -> bool:
-    """Whether these settings are of an installation that is there already."""
+    """Whether these settings are of an installation that is there already.
+
+    Raises:
+        Misconfigured: as `refuse_closed`.
+    """
+    from rag.home import refuse_closed
+
+    refuse_closed(base.home)
     return base.home.is_dir() and (bool(base.catalog_url) or (base.home / "catalog.db").exists())
 
 

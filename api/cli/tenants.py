@@ -9,6 +9,7 @@ from typing import Any, Literal
 from api.admission.local_operator import LOCAL_OPERATOR, LocalOperator
 from rag.bootstrap import open_records
 from rag.errors import KustosError, Misconfigured
+from rag.home import refuse_closed
 from rag.removal import is_there, remove_tenant
 from rag.settings import Settings
 from rag.tenants import FOLDER, NAME, bare, read_tenants
@@ -35,7 +36,7 @@ def states(base: Settings) -> list[Standing]:
     """Every tenant of the file, and whoever has a home here without being in it.
 
     Raises:
-        Misconfigured: there is no file of tenants, or it is wrong.
+        Misconfigured: there is no file of tenants, or it is wrong; or as `refuse_closed` of the folder of their homes.
     """
     if not base.tenants:
         raise Misconfigured(
@@ -65,6 +66,7 @@ def remove(base: Settings, name: str) -> dict[str, Any]:
 def _standing(settings: Settings) -> Standing:
     begins = "begins with the first ingest or serve"
     try:
+        refuse_closed(settings.home)
         if not is_there(settings):
             return Standing(settings.tenant, "new", page=settings.page_url, detail=begins)
         records = open_records(settings)
@@ -81,6 +83,7 @@ def _standing(settings: Settings) -> Standing:
 
 def _homes(base: Settings) -> Iterator[str]:
     folder = base.home / FOLDER
+    refuse_closed(folder)
     for each in sorted(folder.iterdir()) if folder.is_dir() else ():
         if each.is_dir() and NAME.fullmatch(each.name):
             yield each.name

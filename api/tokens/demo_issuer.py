@@ -28,6 +28,7 @@ from api.tokens.jwks import StaticKeys
 from rag.access import principals
 from rag.access.principals import Principal
 from rag.errors import BadPrincipal, Misconfigured, NotFound
+from rag.home import refuse_closed
 from rag.private_files import create_private, replace_private
 
 MARKER = "demo.json"
@@ -91,8 +92,9 @@ class DemoIssuer:
         """The demo that was set up in `home`; None if none was.
 
         Raises:
-            Misconfigured: it was, but its files cannot be used, or others can read its key.
+            Misconfigured: it was, but its files cannot be used, or others can read its key; or as `refuse_closed`.
         """
+        refuse_closed(home)
         marker = home / MARKER
         if not marker.exists():
             return None

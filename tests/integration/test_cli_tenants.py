@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -42,13 +42,13 @@ class Installation(CommandLine):
         return self.home / "tenants" / name
 
     @contextmanager
-    def serving(self) -> Iterator[Popen[str]]:
+    def serving(self, names: Sequence[str] = NAMES, *, options: Sequence[str] = ()) -> Iterator[Popen[str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        process = start(self, "serve", "--port", port)
+        process = start(self, *options, "serve", "--port", port)
         try:
-            wait_for(process, lambda: all(LocalOperator.running_url(self.of(each)) for each in NAMES))
+            wait_for(process, lambda: all(LocalOperator.running_url(self.of(each)) for each in names))
             yield process
         finally:
             process.kill()
@@ -108,6 +108,22 @@ def test_doctor_looks_at_every_tenant_and_names_each(installation) -> None:
     assert found["north: index"]["state"] == "good"
     assert found["south: home"]["detail"].startswith("nothing has been taken in yet")
     assert {found[f"{name}: identity"]["state"] for name in NAMES} == {"wrong"}
+
+
+def test_while_one_tenant_cannot_be_opened_another_is_served_alone(installation) -> None:
+    home = installation.of("south")
+    home.touch()
+    try:
+        ran = installation.run("serve")
+        assert ran.returncode == 1
+        assert f"tenant south: the home folder {home} is no folder but a file" in " ".join(ran.stderr.split())
+        with installation.serving(["north"], options=("--tenant", "north")):
+            url = LocalOperator.running_url(installation.of("north"))
+            key = LocalOperator.load(installation.of("north")).key
+            status = httpx.get(f"{url}/v1/operator/status", headers={"Authorization": f"Bearer {key}"}).json()
+            assert [each["documents"] for each in status["sources"]] == [1]
+    finally:
+        home.unlink()
 
 
 def test_mt_05_serve_is_for_all_and_a_tenant_is_removed_when_it_has_stopped(installation) -> None:
