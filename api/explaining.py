@@ -55,11 +55,12 @@ class Explaining:
             told = PastExplainer(self._records.history).explain(self._then(subject, at), identifier, at)
         moment = at or datetime.now(UTC)
         place = self._records.history.place(told.acl_id, moment)
-        groups = {
-            principals.group_by_id(self._records.settings.realm, each.id): each.path
-            for each in self._records.realm.tree().groups.values()
-        }
-        return explanation(told, moment, place.since if place else None, groups)
+        tree, realm = self._records.realm.tree(), self._records.settings.realm
+        groups = {principals.group_by_id(realm, each.id): each.path for each in tree.groups.values()}
+        is_known = at is None and self._records.realm.followed() is not None
+        named = sorted(told.acl.allow | told.acl.deny) if is_known else []
+        in_vain = {each: why for each in named if (why := tree.why_in_vain(realm, each))}
+        return explanation(told, moment, place.since if place else None, groups, in_vain)
 
     def _subject(self, who: str, at: datetime | None) -> str:
         """The subject of `who`; of the past, also of somebody whom Keycloak has no longer, by his id."""

@@ -64,9 +64,18 @@ def directory(records: Records) -> dict[str, Any]:
 
 
 def explanation(
-    told: Explanation, as_of: datetime, since: datetime | None, groups: Mapping[Principal, str]
+    told: Explanation,
+    as_of: datetime,
+    since: datetime | None,
+    groups: Mapping[Principal, str],
+    in_vain: Mapping[Principal, str],
 ) -> dict[str, Any]:
-    """Why somebody may or may not read a document. `groups` are today's paths of groups that are named by id."""
+    """Why somebody may or may not read a document.
+
+    Args:
+        groups: today's paths of groups that are named by id.
+        in_vain: what the entry names and nobody can hold, and why.
+    """
     named = {each for chain in told.chains for each in chain} | told.acl.allow | told.acl.deny
     return {
         "document": told.document_id,
@@ -77,6 +86,7 @@ def explanation(
         "chains": [list(each) for each in told.chains],
         "allow": sorted(told.acl.allow),
         "deny": sorted(told.acl.deny),
+        "in_vain": dict(in_vain),
         "origin": told.origin,
         "problem": told.problem,
         "grants": list(told.grants),

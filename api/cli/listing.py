@@ -78,6 +78,7 @@ def in_lines(told: Mapping[str, Any], who: str, *, past: bool) -> list[str]:
     ]
     if told["rule"] == Rule.NO_MATCH:
         lines.append(f"  allows  {', '.join(told['groups'].get(each, each) for each in told['allow'])}")
+    lines += [f"  in vain {each} {why}" for each, why in told["in_vain"].items()]
     lines += [f"  grant   {each} of break-glass {'was' if past else 'is'} in force" for each in told["grants"]]
     if told["problem"]:
         lines.append(f"  problem {told['problem']}")

@@ -97,9 +97,12 @@ class GroupTree:
         ours, of_group = principals.user(realm, "*").removesuffix("user:*"), principals.group(realm, "/")
         if principal.startswith("kc:") and not principal.startswith(ours):
             return f"is not of the realm {realm} (KUSTOS_REALM)"
-        if principal.startswith(of_group) and principal not in {principals.group(realm, path) for path in self.bound}:
+        if not principal.startswith(of_group):
+            return None
+        meant = {principals.group(realm, path): group for path, group in self.bound.items()}.get(Principal(principal))
+        if meant is None:
             return "is none of Keycloak's groups; capitals count"
-        return None
+        return None if meant in self.groups else "means a group that is gone; see what kustos doctor says of its path"
 
     def drifts(self) -> list[Drift]:
         """Every path that means a group which is not called so any more, in order."""

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -21,9 +22,10 @@ from api.slow_work import SlowWork
 from rag.access.acl import Acl
 from rag.access.principals import EVERYONE_IN_TENANT
 from rag.errors import StoreUnavailable
+from rag.stores.catalog_realm import Followed
 from tests.fakes import Clock, MemoryAudit
 from tests.integration.serving import served
-from tests.library import OPERATOR, SALES, Library, Written, open_library, person
+from tests.library import OPERATOR, REALM, SALES, Library, Written, open_library, person
 
 REPORT = Written(
     "report.txt",
@@ -388,6 +390,15 @@ def test_explain_tells_the_rule_the_chain_and_the_entry(client) -> None:
     assert (told["origin"], told["problem"]) == ("plan.txt", None)
     assert told["rights_since"] <= told["as_of"]
     assert explained(client, document=PLAN.uri, **{"as": "ann"}).json()["document"] == PLAN.id
+
+
+def test_explain_says_what_the_entry_names_in_vain(tmp_path) -> None:
+    library, now = open_library(tmp_path, PLAN, realm=REALM), datetime.now(UTC)
+    client = TestClient(library.app(), base_url="http://127.0.0.1")
+    asked = {"document": PLAN.id, "as": "ann"}
+    assert explained(client, **asked).json()["in_vain"] == {}, "nothing is known of Keycloak's groups"
+    library.kustos.records.realm.set_followed(Followed("", 0, now, now))
+    assert [*explained(client, **asked).json()["in_vain"]] == [str(SALES)]
 
 
 def test_explain_knows_no_made_up_person_document_or_time(client) -> None:

@@ -214,6 +214,9 @@ def test_what_would_open_nothing_is_not_proposed_once_keycloaks_groups_are_known
     reply = client.post("/v1/operator/grants", json={**PROPOSAL, "principals": [BOARD, typo]}, headers=KEY)
     assert (reply.status_code, typo in reply.json()["error"]["message"]) == (400, True)
     assert proposed(client, principals=[BOARD, principals.realm_role(REALM, "chief")])
+    realm.set_groups([Group("2", "board", "/board", None)], whole=True)
+    reply = client.post("/v1/operator/grants", json=PROPOSAL, headers=KEY)
+    assert (reply.status_code, "is gone" in reply.json()["error"]["message"]) == (400, True)
 
 
 def test_a_grant_that_is_not_there_is_not_found(client) -> None:

@@ -83,6 +83,7 @@ TOLD = {
     "rights_since": "2026-04-01T08:00:00+00:00",
     "problem": None,
     "grants": [],
+    "in_vain": {},
 }
 
 
@@ -101,6 +102,13 @@ def test_an_explanation_of_a_refusal_says_whom_the_entry_allows_and_what_is_wron
     lines = in_lines(refused, "bob", past=True)
     assert lines[0] == "bob could not read file://share/plan.txt"
     assert lines[-2:] == ["  allows  kc:acme:group:/team", "  problem line 3 [2J"]
+
+
+def test_an_explanation_says_what_the_entry_names_in_vain() -> None:
+    named = {**TOLD, "in_vain": {"kc:acme:group:/tema": "is none of Keycloak's groups; capitals count"}}
+    assert in_lines(named, "ann", past=False)[-1] == (
+        "  in vain kc:acme:group:/tema is none of Keycloak's groups; capitals count"
+    )
 
 
 def test_an_explanation_names_the_grant_that_is_or_was_in_force() -> None:
