@@ -92,6 +92,17 @@ def test_a_person_signs_in_asks_as_himself_and_signs_out(site: Site, terminal: T
     assert "You were not signed in." in terminal.run("logout").stderr
 
 
+def test_an_auditor_asks_a_service_that_is_elsewhere(site: Site, terminal: Terminal) -> None:
+    person = site.realm.person(duties=["auditor"])
+    terminal.login(person, site.realm.password(person))
+    assert terminal.run("audit", "what-saw", "kc:kustos:user:x").exit_code == 0
+    assert '"audit_exported"' in terminal.run("audit", "export").stdout
+    assert "break-glass is off here" in terminal.run("break-glass", "list", "--auditor").stderr
+    gone = terminal.run("audit", "who-saw", "file://share/Müller & Söhne.md")
+    assert (gone.exit_code, "there is no document at 'file://share/Müller & Söhne.md'" in gone.stderr) == (1, True)
+    terminal.run("logout")
+
+
 def test_rc_01_who_was_disabled_is_told_to_sign_in_again_and_gets_nothing(
     site: Site, terminal: Terminal, signed_in: SignedIn
 ) -> None:
