@@ -208,7 +208,8 @@ def rebuild(settings: Settings, *, as_json: bool) -> None:
 def in_numbers(source: str, told: dict[str, Any]) -> str:
     """What `sync_known` tells in one line, for people; nothing of what did not happen."""
     counts = [f"{name.replace('_', ' ')} {number}" for name, number in told.items() if number and name != "seconds"]
-    return f"{source}: {', '.join(counts)}, {told['seconds']:.1f} s"
+    took = f"{told['seconds']:.1f} s"
+    return f"{source}: {', '.join([*counts, took])}"
 
 
 def summary(report: dict[str, Any]) -> str:
