@@ -40,7 +40,8 @@ def _closed(home: Path, folder: Path, uid: int) -> str:
     owner, us = _name(uid), _name(os.geteuid())
     if uid == os.geteuid():
         return f"the home folder {home} is closed to {us}, whose it is; run: chmod 700 {shlex.quote(str(folder))}"
-    instead = f"give it to {us}: chown -R {us} {shlex.quote(str(home))}" if folder == home else "name another with KUSTOS_HOME"
+    given = f"give it to {us}: chown -R {us} {shlex.quote(str(home))}"
+    instead = given if folder == home else "name another with KUSTOS_HOME"
     return (
         f"the home folder {home} cannot be opened by {us}, as {folder} belongs to {owner}; "
         f"run Kustos as {owner}, or {instead}"
