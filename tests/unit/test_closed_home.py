@@ -18,8 +18,10 @@ import api.cli.listing
 import api.cli.tenants_commands  # noqa: F401
 from api import service
 from api.cli import doctor
+from rag.bootstrap import open_records
 from rag.errors import Misconfigured
 from rag.home import refuse_closed
+from rag.settings import Settings
 from tests.fakes import WordEmbedder
 from tests.unit.test_cli_failures import EXAMPLES, run, said
 from tests.unit.test_tenants_file import table
@@ -64,9 +66,12 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_a_home_that_is_open_or_not_there_yet_is_not_refused(tmp_path: Path) -> None:
-    refuse_closed(tmp_path)
-    refuse_closed(tmp_path / "new" / "home")
+@pytest.mark.parametrize("name", ["", "new/home"])
+def test_a_home_that_is_open_or_not_there_yet_is_begun(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    refuse_closed(home)
+    open_records(Settings(home=home))
+    assert (home / "catalog.db").is_file()
 
 
 def test_a_home_that_is_a_file_is_called_one(tmp_path: Path) -> None:
