@@ -39,7 +39,7 @@ from rag.settings import Settings
 DOCUMENTS = 500
 QUESTIONS = 300
 WARM_UP = 20
-ASKED_FIRST = 30_000  # Java goes on compiling what it has done so often, and no Keycloak in use was asked less
+ASKED_FIRST = 30_000  # Java compiles in several steps what it has done so often
 A_MINUTE = 6_000
 WORDS = 8
 GOAL_MS = 1.0
