@@ -94,14 +94,15 @@ class GroupTree:
 
     def why_in_vain(self, realm: str, principal: str) -> str | None:
         """Why nobody can hold this principal of Keycloak's, as far as its name and the groups say; None if some may."""
-        ours, of_group = principals.user(realm, "*").removesuffix("user:*"), principals.group(realm, "/")
+        ours = principals.user(realm, "*").removesuffix("user:*")
+        of_group = f"{ours}group:"
         if principal.startswith("kc:") and not principal.startswith(ours):
             return f"is not of the realm {realm} (KUSTOS_REALM)"
         if not principal.startswith(of_group):
             return None
-        meant = {principals.group(realm, path): group for path, group in self.bound.items()}.get(Principal(principal))
+        meant = self.bound.get(principal.removeprefix(of_group))
         if meant is None:
-            return "is none of Keycloak's groups; capitals count"
+            return "is none of Keycloak's groups; capitals and the leading slash count"
         return None if meant in self.groups else "means a group that is gone; see what kustos doctor says of its path"
 
     def drifts(self) -> list[Drift]:

@@ -203,7 +203,9 @@ def test_what_may_not_be_proposed_is_refused(client, change) -> None:
     assert client.get("/v1/operator/grants", headers=KEY).json() == {"grants": []}
 
 
-@pytest.mark.parametrize("typo", ["kc:acme:group:/Board", "kc:acme:group:/bored", "kc:acne:group:/board"])
+@pytest.mark.parametrize(
+    "typo", ["kc:acme:group:/Board", "kc:acme:group:board", "kc:acme:group:/bored", "kc:acne:group:/board"]
+)
 def test_what_would_open_nothing_is_not_proposed_once_keycloaks_groups_are_known(tmp_path, typo: str) -> None:
     library = open_library(tmp_path, MINUTES, break_glass_hours=8, realm=REALM)
     client = TestClient(library.app(), base_url="http://127.0.0.1")
